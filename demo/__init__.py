@@ -1,0 +1,1 @@
+"""A small real Linux server to migrate, and the demonstration that migrates it."""

@@ -1,0 +1,1 @@
+"""How Ferry is run: deployments, work pool, service units, set-up."""

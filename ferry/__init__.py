@@ -1,0 +1,1 @@
+"""The command line: thin, the same calls as the flows."""

@@ -1,0 +1,1 @@
+"""The Prefect flows: thin, one file a flow; they order the stages, retry, and show progress."""

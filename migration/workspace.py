@@ -1,0 +1,107 @@
+"""A folder for one migration: its journal, its disks, its converted images, its report; one owner at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from migration.errors import InvalidInput, NoSpace, WorkspaceInUse, WorkspaceMismatch
+from migration.journal import Journal
+
+IDENTITY = "migration"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The folder and its journal. Made by `open_workspace`, valid while that block lasts."""
+
+    path: Path
+    journal: Journal
+
+    @property
+    def objects(self) -> Path:
+        """Downloaded objects that are packed (`.tar.gz`), and unfinished downloads."""
+        return self.path / "objects"
+
+    @property
+    def disks(self) -> Path:
+        """Finished RAW disks: `system.raw`, `data_xvdb.raw`."""
+        return self.path / "disks"
+
+    @property
+    def images(self) -> Path:
+        """Converted images: `system.qcow2`, `data_xvdb.vmdk`."""
+        return self.path / "images"
+
+    @property
+    def report(self) -> Path:
+        """The report for people; the one for programs lies beside it as `report.json`."""
+        return self.path / "report.md"
+
+    def claim(self, identity: dict[str, str]) -> None:
+        """Bind the workspace to one migration, or raise `WorkspaceMismatch` if it serves another."""
+        known = self.journal.get(IDENTITY, dict)
+        if known is None:
+            self.journal.record(IDENTITY, identity)
+        elif known != identity:
+            changed = ", ".join(
+                f"{key} is {known.get(key)!r}, asked for {identity.get(key)!r}"
+                for key in sorted({*known, *identity})
+                if known.get(key) != identity.get(key)
+            )
+            raise WorkspaceMismatch(f"{self.path} belongs to another migration: {changed}", "use another workspace")
+
+
+@contextmanager
+def open_workspace(path: Path) -> Iterator[Workspace]:
+    """Own the workspace at `path` for the length of the block, making the folder if it is missing.
+
+    The lock is the kernel's and dies with the process that holds it, however that dies.
+    Raises `WorkspaceInUse`, `WorkspaceMismatch` (unreadable journal) or `InvalidInput`.
+    """
+    path = path.expanduser().absolute()
+    try:
+        for folder in (path, path / "objects", path / "disks", path / "images"):
+            folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise InvalidInput(
+            f"{path}: cannot be a workspace: {error.strerror}", "choose a folder you can write to"
+        ) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            raise WorkspaceInUse(
+                f"{path} is in use by another run (process {owner})", "wait for it, stop it, or use another workspace"
+            ) from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        yield Workspace(path, Journal(path / "journal.json"))
+    finally:
+        os.close(lock)
+
+
+def check_free_space(directory: Path, needed: int, purpose: str) -> None:
+    """Raise `NoSpace` if the file system of `directory` has fewer than `needed` bytes left for us."""
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise NoSpace(
+            f"{directory}: {purpose} needs {format_size(needed)}, {format_size(free)} are free",
+            "free some space or put the workspace on a larger disk, then run the same command again",
+        )
+
+
+def format_size(size: float) -> str:
+    """Return a number of bytes for people: `1.5 GiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
