@@ -9,7 +9,9 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO
 
 from migration.errors import CommandFailed, Interrupted, ToolMissing
@@ -23,56 +25,108 @@ PACKAGES = {
     "qemu-system-x86_64": "qemu-system-x86",
     "sfdisk": "fdisk",
     "mke2fs": "e2fsprogs",
+    "debugfs": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
     "busybox": "busybox-static",
     "grub-mkimage": "grub-common",
+    "setpriv": "util-linux",
+    "zstd": "zstd",
 }
+
+# Debian keeps mke2fs, sfdisk and their like here, and leaves it out of an ordinary user's PATH.
+SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+LONGEST_LOOK_AWAY = 0.5  # seconds between two looks at `stop`
+STDERR_KEPT = 64 * 1024  # bytes from the end of what a failed program said
+
+
+class _TimedOut(Exception):
+    """The program may not run any longer; never leaves this module."""
 
 
 def run(
     argv: Sequence[str | os.PathLike[str]],
     *,
+    stdin: str = "",
     on_line: Callable[[str], None] | None = None,
     stop: Stop | None = None,
+    timeout: float | None = None,
     ok: Sequence[int] = (0,),
 ) -> str:
     """Run a program to completion and return its stdout, or raise `CommandFailed`.
 
-    `on_line` receives each line as it comes (a carriage return ends a line too: progress bars).
-    When `stop` is set, the child is terminated, then killed, and `Interrupted` is raised. The child
-    dies with this process, however this process dies. `ok` lists the exit statuses that are answers.
+    `stdin` is all it can read. `on_line` receives each line that is not empty as it comes (a carriage
+    return ends a line too: progress bars); what it raises ends the child and is passed on. When `stop`
+    is set, the child is terminated, then killed, and `Interrupted` is raised; after `timeout` seconds
+    the same happens with `CommandFailed`. The child dies with this process, however this process dies.
+    `ok` lists the exit statuses that are answers. Bytes that are not UTF-8 come as U+FFFD.
     """
     args = [os.fspath(arg) for arg in argv]
     check_stop(stop)
+    program = find_program(args[0])
     log.debug("+ %s", shlex.join(args))  # can be pasted into a shell
-    if shutil.which(args[0]) is None:
-        package = PACKAGES.get(args[0])
-        raise ToolMissing(
-            f"{args[0]} is not installed on this machine",
-            f"apt-get install {package}" if package else "`ferry doctor` says what is missing and how to get it",
-        )
-    env = {**os.environ, "LC_ALL": "C.UTF-8"}  # we parse output: keep it in one language
-    with tempfile.TemporaryFile() as stderr:
+    # The kernel ends the child if we are killed: no qemu-img outlives its migration. setpriv does
+    # it between fork and exec, where Python's preexec_fn is not safe in a threaded process.
+    leash = [find_program("setpriv"), "--pdeathsig", "KILL", "--"]
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with _file_holding(stdin) as given, tempfile.TemporaryFile() as stderr:
         child = subprocess.Popen(
-            # The kernel ends the child if we are killed: no qemu-img outlives its migration. setpriv does
-            # it between fork and exec, where Python's preexec_fn is not safe in a threaded process.
-            ["setpriv", "--pdeathsig", "KILL", "--", *args],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, env=env,
+            [*leash, program, *args[1:]],
+            stdin=given, stdout=subprocess.PIPE, stderr=stderr, env=_environment(),
         )  # fmt: skip
         with child:
             try:
-                stdout = _read(child, on_line, stop)
+                stdout = _read(child, on_line, stop, deadline)
+                _wait(child, stop, deadline)
+            except _TimedOut:
+                _end(child)
+                message = f"{_tail(stderr)}\n(ended by us after {timeout:g} seconds)"
+                raise CommandFailed(args, child.returncode, message) from None
             except BaseException:
                 _end(child)
                 raise
-        stderr.seek(0)
-        errors = stderr.read().decode("utf-8", "replace")
+        errors = _tail(stderr)
     if child.returncode not in ok:
         raise CommandFailed(args, child.returncode, errors)
     return stdout
 
 
-def _read(child: subprocess.Popen[bytes], on_line: Callable[[str], None] | None, stop: Stop | None) -> str:
+def find_program(name: str) -> str:
+    """Return the path of a program, or raise `ToolMissing` with the package that brings it."""
+    path = shutil.which(name, path=_search_path())
+    if path is None:
+        package = PACKAGES.get(name)
+        raise ToolMissing(
+            f"{name} is not installed on this machine",
+            f"apt-get install {package}" if package else "`ferry doctor` says what is missing and how to get it",
+        )
+    return path
+
+
+def _search_path() -> str:
+    return os.pathsep.join([os.environ.get("PATH") or os.defpath, *SYSTEM_FOLDERS])
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment, with the folders we search and one language: we parse output."""
+    return {**os.environ, "PATH": _search_path(), "LC_ALL": "C.UTF-8"}
+
+
+@contextmanager
+def _file_holding(text: str) -> Iterator[IO[bytes] | int]:
+    """Open what the child reads: a file, as a pipe would have to be fed while its output is read."""
+    if not text:
+        yield subprocess.DEVNULL
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(text.encode())
+        file.seek(0)
+        yield file
+
+
+def _read(
+    child: subprocess.Popen[bytes], on_line: Callable[[str], None] | None, stop: Stop | None, deadline: float | None
+) -> str:
     """Collect the child's stdout until it closes, handing on lines, looking at `stop` twice a second."""
     stream: IO[bytes] | None = child.stdout
     assert stream is not None  # noqa: S101  # Popen was asked for a pipe
@@ -80,18 +134,36 @@ def _read(child: subprocess.Popen[bytes], on_line: Callable[[str], None] | None,
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
         while True:
-            if stop is not None and stop.is_set():
-                raise Interrupted("stopped on request", "run the same command again: it goes on from here")
-            if not selector.select(timeout=0.5):
+            _check(stop, deadline)
+            if not selector.select(timeout=LONGEST_LOOK_AWAY):
                 continue
             chunk = os.read(stream.fileno(), 65536)
-            if not chunk:
-                return collected.decode("utf-8", "replace")
             collected += chunk
             if on_line is not None:
-                *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
-                for line in lines:
+                # The end of the output ends a last line that has no end of its own.
+                *lines, rest = (rest + (chunk or b"\n")).replace(b"\r", b"\n").split(b"\n")
+                for line in filter(None, lines):
                     on_line(line.decode("utf-8", "replace"))
+            if not chunk:
+                return collected.decode("utf-8", "replace")
+
+
+def _wait(child: subprocess.Popen[bytes], stop: Stop | None, deadline: float | None) -> None:
+    """Wait for a child that may have closed its stdout long before it ends."""
+    while True:
+        try:
+            child.wait(timeout=LONGEST_LOOK_AWAY)
+        except subprocess.TimeoutExpired:  # noqa: PERF203  # twice a second is rare enough
+            _check(stop, deadline)
+        else:
+            return
+
+
+def _check(stop: Stop | None, deadline: float | None) -> None:
+    if stop is not None and stop.is_set():
+        raise Interrupted("stopped on request", "run the same command again: it goes on from here")
+    if deadline is not None and time.monotonic() > deadline:
+        raise _TimedOut
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -102,3 +174,10 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+
+
+def _tail(stderr: IO[bytes]) -> str:
+    """Return the end of what the child said, which may be more than we want in memory."""
+    size = stderr.seek(0, os.SEEK_END)
+    stderr.seek(max(0, size - STDERR_KEPT))
+    return stderr.read().decode("utf-8", "replace")
