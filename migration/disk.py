@@ -52,6 +52,8 @@ class Disk:
 
     `device` is ECS's spelling without `/dev/` ("xvda", "xvdb"); `virtual_size` is what the guest
     sees, in bytes; `crc64` is the CRC-64/XZ of exactly those bytes, None where nobody computed it.
+    `proof` says how the file was shown to be what the cloud holds, in words a report can print: it
+    begins with UNKNOWN where that could not be shown, and is "" where nobody tried.
     """
 
     device: str
@@ -60,6 +62,7 @@ class Disk:
     format: DiskFormat
     virtual_size: int
     crc64: int | None = None
+    proof: str = ""
 
     @property
     def stem(self) -> str:
