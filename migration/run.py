@@ -180,4 +180,4 @@ def _tail(stderr: IO[bytes]) -> str:
     """Return the end of what the child said, which may be more than we want in memory."""
     size = stderr.seek(0, os.SEEK_END)
     stderr.seek(max(0, size - STDERR_KEPT))
-    return stderr.read().decode("utf-8", "replace")
+    return stderr.read().decode("utf-8", "replace").rstrip()
