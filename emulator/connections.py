@@ -37,13 +37,18 @@ class Connections:
         """End the request's connection in order, after what was sent so far: the other side sees an early end."""
         if transport := self._find(scope):
             transport.close()
-        await _disconnected(receive)
+        await self.wait_for_end(receive)
 
     async def abort(self, scope: Scope, receive: Receive) -> None:
         """Reset the request's connection: the other side sees ECONNRESET."""
         if transport := self._find(scope):
             _reset(transport)
-        await _disconnected(receive)
+        await self.wait_for_end(receive)
+
+    async def wait_for_end(self, receive: Receive) -> None:
+        """Wait until uvicorn knows that the connection has ended: it would answer in our place otherwise."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
     def abort_all(self) -> None:
         """Reset all connections."""
@@ -53,12 +58,6 @@ class Connections:
     def _find(self, scope: Scope) -> asyncio.Transport | None:
         client: Any = scope["client"]
         return self._transports.get((client[0], client[1]))
-
-
-async def _disconnected(receive: Receive) -> None:
-    """Wait until uvicorn knows, as it would answer in our place otherwise."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _reset(transport: asyncio.Transport) -> None:

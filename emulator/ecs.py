@@ -55,30 +55,28 @@ class EcsApi:
         params = {**request.query_params, **dict(form)}
         request_id = str(uuid.uuid4()).upper()
         self._emulation.note("ecs", params.get("Action", ""), params)
+        is_export = params.get("Action") == "ExportImage"
+        if is_export and self._emulation.strikes("lose_export_calls"):
+            await self._connections.abort(scope, receive)
+            return
         try:
             # Off the event loop: answers read the folder.
             answer = await asyncio.to_thread(self._answer, request.method, params)
         except EcsError as error:
             response = JSONResponse(self._error_body(error, request_id, params), error.status)
         else:
-            if params["Action"] == "ExportImage" and self._emulation.strikes("lose_export_replies"):
+            if is_export and self._emulation.strikes("lose_export_replies"):
                 await self._connections.abort(scope, receive)
                 return
             response = JSONResponse({"RequestId": request_id, **answer})
         await response(scope, receive, send)
 
     def _answer(self, method: str, params: Mapping[str, str]) -> dict[str, Any]:
-        emulation = self._emulation
         if method not in {"GET", "POST"}:
             raise EcsError(405, "UnsupportedHTTPMethod", f"This API does not support {method}.")
         self._gate.check(method, params)
-        if emulation.strikes("throttle_calls"):
-            raise EcsError(400, emulation.variants.throttle_code, "Request was denied due to user flow control.")
-        if emulation.strikes("unavailable_calls"):
-            raise EcsError(
-                503, "ServiceUnavailable", "The request has failed due to a temporary failure of the server."
-            )
         action = params.get("Action", "")
+        self._break_down(action)
         if action not in self._actions or params.get("Version") != API_VERSION:
             raise EcsError(
                 404, "InvalidAction.NotFound", "Specified api is not found, please check your url and method."
@@ -89,6 +87,19 @@ class EcsApi:
         if params["RegionId"] not in REGIONS:
             raise EcsError(400, "InvalidRegionId.NotFound", "The specified RegionId does not exist.")
         return self._actions[action](params)
+
+    def _break_down(self, action: str) -> None:
+        """Raise the errors that have nothing to do with what was asked."""
+        emulation = self._emulation
+        variants = emulation.variants
+        if variants.faulty_action in {"", action}:
+            if emulation.strikes("throttle_calls"):
+                raise EcsError(400, variants.throttle_code, "Request was denied due to user flow control.")
+            if emulation.strikes("unavailable_calls"):
+                message = "The request has failed due to a temporary failure of the server."
+                raise EcsError(503, "ServiceUnavailable", message)
+        if f"ecs:{action}" in variants.denied_actions:
+            raise EcsError(403, "Forbidden.RAM", "User not authorized to operate on the specified resource.")
 
     def _error_body(self, error: EcsError, request_id: str, params: Mapping[str, str]) -> dict[str, str]:
         """Return the body of an error answer (vendor's error troubleshooting page)."""

@@ -11,42 +11,62 @@ class EcsError(Exception):
         self.status, self.code, self.message = status, code, message
 
 
-# Codes and statuses: vendor's ExportImage page. The texts say the same in our words, where the page's
-# were not at hand. Three refusals share the code ImageNotSupported, so they have keys of their own here.
+# Codes, statuses and messages: vendor's ExportImage page of January 2026; where the page has "%s", the
+# words are a guess. The keys behind a slash tell apart what shares a code.
 EXPORT_ERRORS = {
-    "InvalidImageName.Malformed": (400, "The specified ImageName is malformed."),
+    "InvalidImageName.Malformed": (400, "The specified Image name is wrongly formed."),
     "InvalidOSSPrefix.Malformed": (400, "The specified OSSPrefix format is wrongly formed."),
     "InvalidRegionId.NotFound": (400, "The specified RegionId does not exist."),
     "InvalidRegion.NotSupport": (400, "The specified region does not support image import or export."),
+    "IncorrectImageStatus": (400, "The specified Image is not available."),
+    "InvalidImageFormat.Malformed": (400, "The specified Image Format is wrongly formed."),
+    "InvalidImageFormat.RegionNotSupported": (400, "The specified image format is not supported in current region."),
+    "InvalidOSSBucket.NotFound": (400, "The specified OSS bucket does not exist in this region."),
+    "InvalidOSSBucket.NotMatched": (400, "The specified OSS bucket is incorrect, it is not in the image's region."),
+    "OperationDenied": (
+        400, "The specified image contains the snapshot of the data disk,does not support this operation.",
+    ),
+    "InvalidImage.DiskAmountOrSize": (400, "The diskSize of the image exceeds the maximum size."),
+    "ImageNotSupported/encrypted": (
+        400, "The specified Image contains encrypted snapshots, do not support export.",
+    ),
+    "InvalidOSSObject.NeedRestore": (400, "The specified OSS object is a archive object, need restore first."),
+    "ImageNotSupported/marketplace": (
+        403, "The specified image from the image market, do not support export image.",
+    ),
+    "ImageIsExporting": (
+        403,
+        (
+            "The specified Image is being exported. "
+            "You can use the DescribeTasks API to check the status of existing tasks."
+        ),
+    ),
+    "ExportImageFailed": (403, "Exporting image is failed, Please contact the administrator."),
+    "UserNotInTheWhiteList": (403, "The user is not in the white list of exporting image."),
+    "NoSetRoletoECSServiceAcount": (
+        403,
+        (
+            "ECS service account Have no right to access your OSS."
+            "please attach a role of access your oss to ECS service account."
+        ),
+    ),
+    "InvalidOSS.NotAuthorized": (403, "The specified OSS bucket or object is not allowed to access."),
+    "ConcurrentQuotaExceed.ExportImage": (403, "The number of concurrent export tasks exceeds the quota."),
+    "WeeklyQuotaExceed.ExportImage": (403, "The number of exports in a week exceeds the quota."),
+    "InvalidImageLicense.NotSupported": (403, "The license of the image does not allow its export."),
+    "InvalidImageCategory.NotSupported": (403, "The specified image category is not supported."),
+    "InvalidOSSBucket.EncryptUnsupported": (403, "Accessing objects from encrypted OSS bucket is not supported."),
     "InvalidImageId.NotFound": (404, "The specified ImageId does not exist."),
-    "IncorrectImageStatus": (400, "The specified image is not in the Available status."),
-    "ImageNotSupported": (403, "The specified image is created from a marketplace image and cannot be exported."),
-    "ImageNotSupported/encrypted": (400, "The specified image contains encrypted snapshots and cannot be exported."),
-    "ImageNotSupported/product": (400, "Images derived from marketplace products do not support export."),
-    "InvalidImageFormat.Malformed": (400, "The specified ImageFormat is malformed."),
-    "ImageIsExporting": (403, "The specified image is being exported."),
-    "ExportImageFailed": (403, "Exporting the image failed."),
-    "UserNotInTheWhiteList": (403, "The user is not in the white list of image export."),
-    "NoSetRoletoECSServiceAcount": (403, "ECS service account has no permission to access your OSS."),
-    "InvalidOSSBucket.NotFound": (400, "The specified OSSBucket does not exist in this region."),
-    "InvalidOSSBucket.NotMatched": (400, "The specified OSSBucket is in another region than the image."),
-    "OperationDenied": (400, "The specified image contains data disk snapshots and cannot be exported."),
-    "InvalidImage.DiskAmountOrSize": (400, "The amount or the size of the data disks in the image exceeds the limit."),
-    "ConcurrentQuotaExceed.ExportImage": (403, "The maximum number of concurrent export tasks is exceeded."),
-    "WeeklyQuotaExceed.ExportImage": (403, "The maximum number of exports in a week is exceeded."),
-    "InvalidImageLicense.NotSupported": (403, "The license of the image does not allow export."),
-}
+}  # fmt: skip
 
 
-def export_error(key: str, detail: str = "") -> EcsError:
-    """Return the ExportImage error of the table called `key`, with the part of its message that varies."""
+def export_error(key: str) -> EcsError:
+    """Return the ExportImage error of the table that is called `key`."""
     status, message = EXPORT_ERRORS[key]
-    return EcsError(status, key.partition("/")[0], f"{message} {detail}".rstrip())
+    return EcsError(status, key.partition("/")[0], message)
 
 
 def missing(parameter: str) -> EcsError:
-    """Return the error for a parameter that was not given (vendor's ExportImage and task pages)."""
-    return EcsError(
-        400, "MissingParameter", f'The input parameter "{parameter}" that is mandatory for processing this request is '
-        "not supplied.",
-    )  # fmt: skip
+    """Return the error for a parameter that was not given (vendor's ExportImage page)."""
+    message = f'An input parameter "{parameter}" that is mandatory for processing the request is not supplied.'
+    return EcsError(400, "MissingParameter", message)

@@ -53,7 +53,7 @@ class Emulation:
             self._spent.clear()
 
     def strikes(self, fault: str, *, of: str = "") -> bool:
-        """Return whether the fault that variant `fault` counts hits this time, and spend one of its count.
+        """Return whether the fault that the variant called `fault` counts hits this time, and spend one of its count.
 
         `of` gives every name (an object, say) a count of its own.
         """

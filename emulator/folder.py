@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -41,6 +42,10 @@ def write_model(path: Path, model: FolderModel) -> None:
 
 
 def file_name(name: str) -> str:
-    """Return a name that came over the network as one that stays inside its folder."""
+    """Return a name that came over the network as one that stays inside its folder, and readable where it is short."""
     quoted = quote(name, safe="")
-    return quoted.replace(".", "%2E") if not quoted.strip(".") else quoted
+    if not quoted.strip("."):
+        return quoted.replace(".", "%2E")
+    if len(quoted) <= 180:  # of 255 bytes that a file's name may have; suffixes follow
+        return quoted
+    return f"{quoted[:100]}%{hashlib.sha256(name.encode()).hexdigest()}"

@@ -10,6 +10,7 @@ An object exists when its metadata does. Both files are put in place together, u
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -17,10 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
-from urllib.parse import unquote
 
 import anycrc
 
+from emulator.account import read_settings
 from emulator.folder import FolderModel, file_name, read_model, write_model
 from emulator.sparse import CHUNK
 
@@ -67,10 +68,9 @@ class Bucket:
         return self.folder / "metadata" / f"{file_name(key)}.json"
 
 
-def add_bucket(
-    folder: Path, name: str, region_id: str = "cn-hangzhou", storage_class: StorageClass = "Standard"
-) -> Bucket:
-    """Add a bucket to the account in `folder`, or change the settings of the one that has the name."""
+def add_bucket(folder: Path, name: str, region_id: str = "", storage_class: StorageClass = "Standard") -> Bucket:
+    """Add a bucket to the account in `folder`, in its home region by default, or change the one that has the name."""
+    region_id = region_id or read_settings(folder).region_id
     settings = BucketSettings(name=name, region_id=region_id, storage_class=storage_class)
     bucket = Bucket(folder / "buckets" / file_name(name), settings)
     for part in ("objects", "metadata"):
@@ -124,9 +124,9 @@ def open_object(bucket: Bucket, key: str) -> Iterator[tuple[ObjectMetadata, IO[b
 
 def list_objects(bucket: Bucket) -> list[ObjectMetadata]:
     """Return all objects in the order in which OSS lists them, by the bytes of their keys."""
-    keys = [unquote(path.name.removesuffix(".json")) for path in (bucket.folder / "metadata").glob("*.json")]
-    found = (find_object(bucket, key) for key in sorted(keys, key=str.encode))
-    return [metadata for metadata in found if metadata is not None]
+    with _placing:
+        found = [read_model(path, ObjectMetadata) for path in (bucket.folder / "metadata").glob("*.json")]
+    return sorted(found, key=lambda metadata: metadata.key.encode())
 
 
 def delete_object(bucket: Bucket, key: str) -> None:
@@ -185,6 +185,12 @@ class ObjectWriter:
         """Give the bytes up, unless they were committed."""
         self._stream.close()
         self.path.unlink(missing_ok=True)
+
+
+def discard_uploads(folder: Path) -> None:
+    """Remove what an emulator that was killed had begun to write."""
+    for uploads in (folder / "buckets").glob("*/uploads"):
+        shutil.rmtree(uploads)
 
 
 @contextmanager

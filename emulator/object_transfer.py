@@ -19,6 +19,9 @@ from emulator.oss_errors import OssError
 from emulator.sparse import CHUNK
 
 _ARCHIVED = frozenset({"Archive", "ColdArchive", "DeepColdArchive"})
+# Variants, of which one GET meets one at most.
+_HALF_BODY_FAULTS = ("truncate_gets", "reset_gets", "stall_gets")
+_BODY_FAULTS = (*_HALF_BODY_FAULTS, "corrupt_gets")
 
 
 class ObjectTransfer:
@@ -47,7 +50,9 @@ class ObjectTransfer:
             if metadata.storage_class in _ARCHIVED and not is_head:
                 raise OssError("InvalidObjectState", extras={"ObjectName": key})
             standard = request.headers.get("x-oss-range-behavior") == "standard"
-            span = None if is_head else find_range(request.headers.get("range"), metadata.size, standard=standard)
+            span = None
+            if not is_head and not emulation.variants.ignore_ranges:
+                span = find_range(request.headers.get("range"), metadata.size, standard=standard)
             first, last = span or (0, metadata.size - 1)
             headers |= object_headers(metadata, with_crc=not emulation.variants.no_crc)
             headers["content-length"] = str(last - first + 1)
@@ -65,24 +70,28 @@ class ObjectTransfer:
 
     async def _send_body(self, request: Request, descriptor: int, offset: int, end: int, send: Send) -> None:
         """Send the bytes in large chunks; uvicorn holds us back when the other side reads slowly."""
-        truncated = self._emulation.strikes("truncate_gets")
-        reset = not truncated and self._emulation.strikes("reset_gets")
-        stop = offset + (end - offset) // 2 if truncated or reset else end
+        fault = next((name for name in _BODY_FAULTS if self._emulation.strikes(name)), "")
+        stop = offset + (end - offset) // 2 if fault in _HALF_BODY_FAULTS else end
         start, begun = offset, time.monotonic()
         while offset < stop:
             rate = self._emulation.variants.bytes_per_second
+            size = min(CHUNK, max(1, rate // 10) if rate else CHUNK, stop - offset)
             # Read on the loop: the bytes are in the page cache as a rule, and a thread costs more than the copy.
-            chunk = os.pread(descriptor, min(CHUNK, max(1, rate // 10) if rate else CHUNK, stop - offset), offset)
+            chunk = os.pread(descriptor, size, offset)
             if not chunk or await request.is_disconnected():
                 return
+            if fault == "corrupt_gets" and offset == start:
+                chunk = bytes([chunk[0] ^ 1]) + chunk[1:]
             offset += len(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
             if rate:
                 await asyncio.sleep(max(0, begun + (offset - start) / rate - time.monotonic()))
-        if truncated:
+        if fault == "truncate_gets":
             await self._connections.close(request.scope, request.receive)
-        elif reset:
+        elif fault == "reset_gets":
             await self._connections.abort(request.scope, request.receive)
+        elif fault == "stall_gets":
+            await self._connections.wait_for_end(request.receive)
         else:
             await send({"type": "http.response.body"})
 

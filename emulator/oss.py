@@ -21,6 +21,9 @@ from emulator.oss_errors import OssError
 from emulator.oss_listing import render_bucket_info, render_bucket_location, render_listing
 from emulator.oss_signature import SignedRequest, check_signature
 
+# Sub-resources of an object that are something else than the object.
+_UNEMULATED = frozenset({"acl", "symlink", "tagging", "uploadId"})
+
 
 class OssApi:
     """One account's OSS at the endpoint of its home region."""
@@ -52,11 +55,23 @@ class OssApi:
         self._emulation.note("oss", f"{request.method} /{bucket_name}/{key}", {**signed.params, **byte_range})
         check_signature(self._emulation, signed)
         bucket = self._find_bucket(bucket_name)
-        if key and request.method in {"GET", "HEAD"} and "acl" not in signed.params:
+        self._check_permission(signed)
+        if key and request.method in {"GET", "HEAD"} and not _UNEMULATED & signed.params.keys():
             await self._transfer.send(request, bucket, key, headers, send)
             return
         answer = await asyncio.to_thread(self._answer_small, signed, bucket, headers)
         await answer(request.scope, request.receive, send)
+
+    def _check_permission(self, signed: SignedRequest) -> None:
+        """Raise `OssError` for what RAM does not allow; HEAD needs the same right as GET (vendor's pages)."""
+        if signed.key:
+            action = "DeleteObject" if signed.method == "DELETE" else "GetObject"
+        elif "bucketInfo" in signed.params:
+            action = "GetBucketInfo"
+        else:
+            action = "GetBucketLocation" if "location" in signed.params else "ListObjects"
+        if f"oss:{action}" in self._emulation.variants.denied_actions:
+            raise OssError("AccessDenied")
 
     def _find_bucket(self, name: str) -> Bucket:
         bucket = find_bucket(self._emulation.folder, name) if name else None
@@ -64,8 +79,11 @@ class OssApi:
             raise OssError("NoSuchBucket", extras={"BucketName": name})
         region = bucket.settings.region_id
         if region != self._emulation.settings.region_id:
-            # Long-standing behaviour of OSS, not on a page that we know.
-            message = "The bucket you are attempting to access must be addressed using the specified endpoint."
+            # Vendor's page on status 403; the elements and the EC were seen in reports of real errors.
+            message = (
+                "The bucket you are attempting to access must be addressed using the specified endpoint. "
+                "Please send all future requests to this endpoint."
+            )
             extras = {"Bucket": name, "Endpoint": f"oss-{region}.aliyuncs.com"}
             raise OssError("AccessDenied", message, extras=extras, ec="0003-00001403")
         return bucket

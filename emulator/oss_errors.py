@@ -6,17 +6,21 @@ import base64
 from collections.abc import Mapping
 from xml.sax.saxutils import escape
 
-# Code: (status, message, EC). Statuses are the vendor's error code pages; "" where no EC was seen.
-_ERRORS = {
+# Code: (status, message, EC). Codes and statuses are the vendor's error code pages; ECs were seen in reports
+# of real errors, "" where none was.
+_ERRORS: dict[str, tuple[int, str, str]] = {
     "InvalidArgument": (400, "The argument is invalid.", ""),
-    "AccessDenied": (403, "You have no right to access this object.", ""),
+    "AccessDenied": (403, "You have no right to access this object because of bucket acl.", "0003-00000001"),
     "InvalidAccessKeyId": (403, "The OSS Access Key Id you provided does not exist in our records.", "0002-00000902"),
     "SignatureDoesNotMatch": (
-        403, "The request signature we calculated does not match the signature you provided.", "0002-00000040",
+        403,
+        (
+            "The request signature we calculated does not match the signature you provided. "
+            "Check your key and signing method."
+        ),
+        "0002-00000040",
     ),
-    "RequestTimeTooSkewed": (
-        403, "The difference between the request time and the current time is too large.", "0002-00000504",
-    ),
+    "RequestTimeTooSkewed": (403, "The difference between the request time and the current time is too large.", ""),
     "InvalidSecurityToken": (403, "The security token you provided is invalid.", ""),
     "SecurityTokenExpired": (403, "The security token you provided has expired.", ""),
     "InvalidObjectState": (403, "The operation is not valid for the object's state.", ""),
@@ -43,7 +47,7 @@ class OssError(Exception):
         """Return the XML of the answer (vendor's error response page)."""
         fields = {"Code": self.code, "Message": self.message, "RequestId": request_id, "HostId": host, **self.extras}
         if self.ec:
-            fields["EC"] = self.ec
+            fields |= {"EC": self.ec, "RecommendDoc": f"https://api.aliyun.com/troubleshoot?q={self.ec}"}
         inner = "".join(f"  <{name}>{escape(value)}</{name}>\n" for name, value in fields.items())
         return f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>\n{inner}</Error>\n'.encode()
 

@@ -57,7 +57,7 @@ def check_signature(emulation: Emulation, request: SignedRequest) -> None:
     elif "Signature" in request.params:
         _check_v1_url(emulation, request)
     else:
-        raise OssError("AccessDenied", "Anonymous access is forbidden for this operation.", ec="0003-00000001")
+        raise OssError("AccessDenied", "Anonymous access is forbidden for this operation.")
 
 
 def _check_v1_header(emulation: Emulation, request: SignedRequest, authorization: str) -> None:
@@ -127,9 +127,10 @@ def _check_v4(
     key_id, _, scope = credential.partition("/")
     day, _, region = scope.removesuffix("/oss/aliyun_v4_request").partition("/")
     _check_key(emulation, key_id)
-    # One endpoint serves one region, and a signature names its region: another one is refused.
-    if day != date[:8] or region != emulation.settings.region_id or not scope.endswith("/oss/aliyun_v4_request"):
-        raise OssError("InvalidArgument", f"Invalid signing scope {scope}.")
+    if day != date[:8] or not scope.endswith("/oss/aliyun_v4_request"):
+        raise OssError("InvalidArgument", "Invalid credential in Authorization header.")
+    if region != emulation.settings.region_id:  # message and EC were seen in a report of a real error
+        raise OssError("InvalidArgument", "Invalid signing region in Authorization header.", ec="0002-00000226")
     text = "\n".join([_V4, date, scope, hashlib.sha256(_canonical_request(request, additional)).hexdigest()])
     signing_key = f"aliyun_v4{emulation.settings.access_key_secret}".encode()
     for part in (day, region, "oss", "aliyun_v4_request"):

@@ -20,7 +20,7 @@ import uvicorn
 from emulator.connections import Connections
 from emulator.ecs import EcsApi
 from emulator.emulation import Call, Emulation
-from emulator.object_store import ObjectMetadata, delete_object, find_bucket, list_objects, put_object
+from emulator.object_store import ObjectMetadata, delete_object, discard_uploads, find_bucket, list_objects, put_object
 from emulator.oss import OssApi
 from emulator.tasks import ExportTask, TaskBoard
 from emulator.variants import ExportPacking, RelatedItems, TarMember, TaskFailure, Variants
@@ -88,6 +88,12 @@ class EmulatedCloud:
         """All requests so far, refused ones included: (service, action, params)."""
         return self._emulation.calls
 
+    @property
+    def requests(self) -> list[tuple[str, str, str]]:
+        """All requests to OSS so far: method, path ("/bucket/key", not encoded), Range header or ""."""
+        found = [call for call in self.calls if call.service == "oss"]
+        return [(*_split_action(call.action), call.params.get("Range", "")) for call in found]
+
     def count(self, action: str) -> int:
         """Return how often an action was asked for: "ExportImage", or "GET /bucket/key"."""
         return sum(call.action == action for call in self.calls)
@@ -124,6 +130,7 @@ def emulated_cloud(
     if not is_loopback(host):
         raise InvalidInput(f"{host}: the emulator answers on loopback only", f"use {HOST}")
     emulation = Emulation(folder, variants)
+    discard_uploads(folder)
     board = TaskBoard(folder)
     with ExitStack() as stack:
         stack.callback(board.close)
@@ -157,6 +164,11 @@ def serve(
             (stop or Stop()).wait()
 
 
+def _split_action(action: str) -> tuple[str, str]:
+    method, _, path = action.partition(" ")
+    return method, path
+
+
 def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -175,7 +187,8 @@ class _Server(uvicorn.Server):
     def __init__(self, app: Any, connections: Connections, listener: socket.socket) -> None:
         config = uvicorn.Config(
             app, http=connections.protocol(), ws="none", lifespan="off", interface="asgi3",
-            log_config=None, access_log=False, proxy_headers=False,
+            log_config=None, access_log=False, proxy_headers=False, server_header=False,
+            timeout_keep_alive=60,  # seconds; longer than a client lets a connection rest between two ranges
         )  # fmt: skip
         super().__init__(config)
         self.listener, self.answering, self._connections = listener, asyncio.Event(), connections
@@ -191,8 +204,14 @@ class _Server(uvicorn.Server):
 
 
 async def _serve_all(servers: Sequence[_Server], started: Future[asyncio.AbstractEventLoop]) -> None:
-    tasks = [asyncio.create_task(server.serve(sockets=[server.listener])) for server in servers]
-    await asyncio.gather(*(server.answering.wait() for server in servers))
+    tasks: list[asyncio.Task[Any]] = [
+        asyncio.create_task(server.serve(sockets=[server.listener])) for server in servers
+    ]
+    answering = [asyncio.create_task(server.answering.wait()) for server in servers]
+    for server, waiting in zip(tasks, answering, strict=True):
+        await asyncio.wait([server, waiting], return_when=asyncio.FIRST_COMPLETED)
+        if server.done():
+            server.result()  # raises what kept it from starting
     started.set_result(asyncio.get_running_loop())
     await asyncio.gather(*tasks)
 

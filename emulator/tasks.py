@@ -57,8 +57,8 @@ class ExportTask(FolderModel):
 
 
 def new_task_id() -> str:
-    """Return an id of the form seen on the task pages, `t-…` (the ExportImage page has `tsk-…`)."""
-    return f"t-bp1{secrets.token_hex(9)[:17]}"
+    """Return an id of the form that the ExportImage page shows, `tsk-…` (the task pages have `t-…`)."""
+    return f"tsk-bp1{secrets.token_hex(9)[:17]}"
 
 
 def format_time(seconds: float, *, with_seconds: bool = True) -> str:
@@ -110,7 +110,7 @@ class TaskBoard:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "tasks"
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._polls: dict[str, int] = {}
         self._running: dict[str, tuple[RunningTask, threading.Thread]] = {}
         self._closing = False
@@ -126,7 +126,7 @@ class TaskBoard:
         """Add a task and do its work in the background; `work` leaves it in its final status."""
         running = RunningTask(self, task.task_id)
         thread = threading.Thread(target=self._run, args=(running, work), name=f"export {task.task_id}")
-        with self._lock:
+        with self.lock:
             self.tasks[task.task_id] = task
             self._save(task)
             self._running[task.task_id] = (running, thread)
@@ -145,7 +145,7 @@ class TaskBoard:
 
     def update(self, task_id: str, **changes: object) -> None:
         """Change a task."""
-        with self._lock:
+        with self.lock:
             task = self.tasks[task_id].model_copy(update=changes)
             self.tasks[task_id] = task
             if changes.keys() - {"progress"}:
@@ -156,18 +156,18 @@ class TaskBoard:
 
     def look(self, task_id: str) -> ExportTask | None:
         """Return a task for someone who asks how it is, which counts as one poll."""
-        with self._lock:
+        with self.lock:
             self._polls[task_id] = self._polls.get(task_id, 0) + 1
             return self.tasks.get(task_id)
 
     def polls(self, task_id: str) -> int:
         """Return how often the task was looked at."""
-        with self._lock:
+        with self.lock:
             return self._polls.get(task_id, 0)
 
     def cancel(self, task_id: str) -> bool:
         """Ask a task to end, and return whether it was running. It ends a little later."""
-        with self._lock:
+        with self.lock:
             if not self.tasks[task_id].status.is_running:
                 return False
             self._running[task_id][0].cancelled.set()

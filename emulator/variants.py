@@ -53,7 +53,7 @@ class Variants:
     packing: ExportPacking = ExportPacking.TAR_GZIP
     tar_member: TarMember = TarMember.PLAIN
     joiner: str = "_"  # between prefix and image id; the console's help page says "-", no real name has it
-    image_format_ignored: bool | None = None  # None: ignored outside the listed regions (the page's wording, a guess)
+    refuse_unsupported_format: bool = False  # an error where ImageFormat is not offered; the page's text says RAW
 
     # Shape of the answers.
     export_task_id_key: bool = False  # `ExportTaskId` for `TaskId`, as the older pages' samples have it
@@ -70,9 +70,11 @@ class Variants:
     export_polls: int = 0  # … and then Processing until it was looked at so often
     export_seconds: float = 0.0
     failure: TaskFailure = TaskFailure.NEVER
+    lose_export_calls: int = 0  # the first N ExportImage: the connection is cut and no task is made
     lose_export_replies: int = 0  # the first N: the task is made, the connection is cut before the answer
 
-    # Faults of ECS: the first N calls of any action.
+    # Faults of ECS: the first N calls of `faulty_action`, of any action where that is "".
+    faulty_action: str = ""
     throttle_calls: int = 0
     throttle_code: str = "Throttling.User"
     unavailable_calls: int = 0  # 503 ServiceUnavailable
@@ -80,10 +82,16 @@ class Variants:
     # Faults of OSS: the first N GETs of objects.
     truncate_gets: int = 0  # half of the body, then an orderly end of the connection
     reset_gets: int = 0  # half of the body, then a reset
+    stall_gets: int = 0  # half of the body, then nothing until the client hangs up
+    corrupt_gets: int = 0  # one bit of the body is wrong
     unavailable_gets: int = 0  # 503 ServiceUnavailable
     replace_after_gets: int = 0  # an object is replaced by another of the same size after N GETs of it
     bytes_per_second: int = 0  # of each connection; 0 is as fast as it goes
+    ignore_ranges: bool = False  # 200 and the whole object, as an out-of-bounds range without the standard header
     no_crc: bool = False  # no x-oss-hash-crc64ecma, as on some very old or copied objects
+
+    # What RAM does not allow the keys to do: "ecs:ExportImage", "oss:GetObject", "oss:ListObjects", …
+    denied_actions: frozenset[str] = frozenset()
 
     # A temporary key: without this token requests are refused.
     security_token: str = ""
