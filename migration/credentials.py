@@ -6,10 +6,12 @@ The search order is the cloud's own (`alibabacloud-credentials`): environment va
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from migration.errors import CloudRefused
+from migration.errors import CloudRefused, CloudUnavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,32 +29,65 @@ CredentialSource = Callable[[], Credentials]
 
 
 def find_credentials() -> CredentialSource:
-    """Return the machine's source of credentials, or raise `CloudRefused` if it has none now."""
+    """Return the machine's source of credentials, or raise `CloudRefused` if it has none now.
+
+    Asked later, the source raises `CloudUnavailable` where it can renew nothing at that moment: a
+    machine that had credentials an hour ago has most likely lost its metadata service for a while.
+    """
     # 0.3 s of imports that `ferry --help` and the offline commands need not pay.
     from alibabacloud_credentials.provider import DefaultCredentialsProvider  # noqa: PLC0415
 
+    # The library gives its logger, which has this unlucky name, a handler of its own, and prints a
+    # traceback for every provider that has nothing to offer (alibabacloud-credentials 1.0.12).
+    logging.getLogger("credentials").setLevel(logging.CRITICAL)
     provider = DefaultCredentialsProvider()
 
-    def ask() -> Credentials:
+    def ask() -> Credentials | str:
+        """Return credentials, or in a word why there are none."""
         try:
             found = provider.get_credentials()
         except Exception as error:  # noqa: BLE001  # the library raises whatever its transports raise
-            # Not chained: the library puts what it read, keys included, into some of its messages.
-            raise _not_found(type(error).__name__) from None
-        return Credentials(
+            # Only the kind: the library puts what it read, keys included, into some of its messages.
+            return type(error).__name__
+        credentials = Credentials(
             access_key_id=found.get_access_key_id() or "",
             access_key_secret=found.get_access_key_secret() or "",
             security_token=found.get_security_token() or "",
             source=found.get_provider_name() or "",
         )
+        has_both_halves = credentials.access_key_id and credentials.access_key_secret
+        return credentials if has_both_halves else "an access key without its other half"
 
-    ask()
-    return ask
+    def renew() -> Credentials:
+        found = ask()
+        if isinstance(found, str):
+            raise CloudUnavailable(
+                f"the credentials of this machine cannot be renewed ({found})",
+                "if it stays so: check the instance's RAM role, or `aliyun configure`",
+            )
+        return found
+
+    first = ask()
+    if isinstance(first, str):
+        raise CloudRefused(
+            f"no Alibaba Cloud credentials on this machine ({first})",
+            "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, run `aliyun configure`, "
+            "or give this ECS instance a RAM role",
+        )
+    return renew
 
 
-def _not_found(kind: str) -> CloudRefused:
-    return CloudRefused(
-        f"no Alibaba Cloud credentials on this machine ({kind})",
-        "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, run `aliyun configure`, "
-        "or give this ECS instance a RAM role",
-    )
+_SIGNED_QUERY = re.compile(r"(?<=[\w/])\?\S*=\S*")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]+")
+
+
+def redacted(text: str, credentials: Credentials | None = None) -> str:
+    """Return `text`, which came over the network or from a transport, fit to be shown to anyone.
+
+    Without the query of any URL (a signature and a token travel there), without the secret halves of
+    `credentials`, and on one line without control characters.
+    """
+    secrets = (credentials.access_key_secret, credentials.security_token) if credentials else ()
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return _UNPRINTABLE.sub(" ", _SIGNED_QUERY.sub("?…", text)).strip()

@@ -11,12 +11,17 @@ GIB = 1024**3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageDisk:
-    """One of an image's disks: ECS device name ("xvdb"), role and size in bytes."""
+    """One of an image's disks: ECS device name ("xvdb"), role and size in bytes.
+
+    `device_is_told` is False where DescribeImages named no device (the vendor is retiring that field)
+    and the disk's place in the list stands in for it.
+    """
 
     device: str
     role: DiskRole
     size: int
     encrypted: bool = False
+    device_is_told: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
+from xml.etree import ElementTree as ET
 
 import oss2
 import requests
 
 from migration.cloud import Cloud, is_loopback
-from migration.credentials import CredentialSource
-from migration.errors import CloudRefused, CloudUnavailable, MigrationError, SourceChanged
+from migration.credentials import CredentialSource, redacted
+from migration.errors import CloudRefused, CloudUnavailable, InvalidInput, MigrationError, SourceChanged
 
 # oss2 logs request headers, the Authorization among them, at DEBUG.
 logging.getLogger("oss2").setLevel(logging.WARNING)
@@ -32,6 +33,8 @@ REMEDIES = {
     "InvalidObjectState": "the object is archived: restore it (ossutil restore), then run the same command again",
     "NoSuchBucket": "check the bucket's name and that it is in the image's region",
     "NoSuchKey": "the object is gone: was it deleted by a lifecycle rule? Export again with a new prefix",
+    # What oss2 calls a HEAD's 404 without `x-oss-err`: a HEAD has no body to say which of the two it is.
+    "NotFound": "there is no such object, or no such bucket: check both names and the region",
     "UserDisable": "the account is disabled: see the billing console",
     "InDebt": "the account has an unpaid bill: pay it, then run the same command again",
     "InDebtOverdue": "the account has an unpaid bill: pay it, then run the same command again",
@@ -49,12 +52,16 @@ class _Provider(oss2.credentials.CredentialsProvider):  # type: ignore[misc]  # 
         return oss2.credentials.Credentials(found.access_key_id, found.access_key_secret, found.security_token or None)
 
 
-def open_bucket(cloud: Cloud, credentials: CredentialSource, bucket: str) -> oss2.Bucket:
-    """Return oss2's handle of a bucket, signing with V4. Nothing is sent yet."""
+def open_bucket(cloud: Cloud, credentials: CredentialSource, bucket: str, *, session: Any = None) -> oss2.Bucket:
+    """Return oss2's handle of a bucket, signing with V4. Nothing is sent yet.
+
+    `session` carries the signed requests in place of oss2's own: any object with its `do_request`.
+    """
     url = cloud.oss_url
-    session = oss2.Session()
-    if is_loopback(urlsplit(url).hostname or ""):
-        session.session.trust_env = False  # a proxy for the internet has no business with this machine
+    if session is None:
+        session = oss2.Session()
+        if is_loopback(urlsplit(url).hostname or ""):
+            session.session.trust_env = False  # a proxy for the internet has no business with this machine
     with translated(f"bucket {bucket}"):
         return oss2.Bucket(
             oss2.ProviderAuthV4(_Provider(credentials)), url, bucket,
@@ -63,27 +70,54 @@ def open_bucket(cloud: Cloud, credentials: CredentialSource, bucket: str) -> oss
         )  # fmt: skip
 
 
+class OssRefused(CloudRefused):
+    """OSS answered with an error. `code` is its error code; `endpoint` where it says the bucket lives, or ""."""
+
+    def __init__(self, message: str, remedy: str = "", *, code: str = "", endpoint: str = "") -> None:
+        super().__init__(message, remedy)
+        self.code, self.endpoint = code, endpoint
+
+
 @contextmanager
 def translated(subject: str) -> Iterator[None]:
-    """Turn what oss2 and its transport raise into a `MigrationError` about `subject`."""
+    """Turn what oss2 and its transport raise into a `MigrationError` about `subject`.
+
+    The original is not chained: oss2's errors print the whole answer, which for a wrong V4 signature
+    repeats the request with its security token, and a transport's errors print URLs, which may be signed.
+    """
+    failure: MigrationError | None = None
     try:
         yield
     except oss2.exceptions.OssError as error:
-        raise error_from_oss(subject, error) from error
+        failure = error_from_oss(subject, error)
     except requests.RequestException as error:
-        raise CloudUnavailable(f"{subject}: the connection to OSS broke ({error})", "try again") from error
+        failure = CloudUnavailable(f"{subject}: the connection to OSS broke ({redacted(str(error))})", "try again")
+    except (ET.ParseError, RuntimeError) as error:
+        # oss2 parses the body of every 200 before looking at its type: a proxy's page ends up here.
+        if isinstance(error, RuntimeError) and not str(error).startswith("parse xml"):
+            raise
+        failure = CloudUnavailable(
+            f"{subject}: what answered is not OSS, its answer cannot be read",
+            "is there a proxy or a login page in between?",
+        )
+    if failure is not None:
+        raise failure
 
 
 def error_from_oss(subject: str, error: oss2.exceptions.OssError) -> MigrationError:
     """Return our error for oss2's: transient where time mends it, with a remedy where one is known."""
     code = getattr(error, "code", "") or type(error).__name__
     request = f", request {error.request_id}" if getattr(error, "request_id", "") else ""
-    text = f"{subject}: OSS says {code} ({error.status}{request}) {getattr(error, 'message', '')}".rstrip()
+    if isinstance(error, oss2.exceptions.ClientError):  # oss2 itself refuses the argument, nothing was sent
+        return InvalidInput(f"{subject}: {redacted(str(error.body))}", "check the bucket's name and the endpoint")
+    if error.status < 0:  # no answer of OSS: what oss2 says of the transport takes the place of a body
+        return CloudUnavailable(f"{subject}: {redacted(str(error.body))}", "OSS or the network is unwell: try again")
+    text = redacted(f"{subject}: OSS says {code} ({error.status}{request}) {getattr(error, 'message', '')}")
     if error.status == 412:
         return SourceChanged(f"{subject}: the object was replaced meanwhile", "run again: the new object is fetched")
-    if error.status < 0 or error.status == 429 or error.status >= 500 or code == "RequestTimeout":
+    if error.status == 429 or error.status >= 500 or code == "RequestTimeout":
         return CloudUnavailable(text, "OSS or the network is unwell: try again")
-    endpoint = (getattr(error, "details", None) or {}).get("Endpoint")
-    if endpoint:
-        return CloudRefused(text, f"OSS says the bucket answers at {endpoint}: it is in another region")
-    return CloudRefused(text, REMEDIES.get(code, "see the code in the vendor's OSS error code pages"))
+    endpoint = redacted((getattr(error, "details", None) or {}).get("Endpoint", ""))
+    remedy = f"OSS says the bucket answers at {endpoint}: it is in another region" if endpoint else ""
+    remedy = remedy or REMEDIES.get(code, "see the code in the vendor's OSS error code pages")
+    return OssRefused(text, remedy, code=code, endpoint=endpoint)
