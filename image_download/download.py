@@ -1,0 +1,271 @@
+"""Brings one exported object home as a proven, sparse disk file, going on wherever an earlier attempt stopped.
+
+object --ranges in parallel--> <stem>.partial --CRC-64 from storage--> RAW disk
+                                                                  or --> packed object --unpack--> RAW disk
+
+A packed object is fetched whole and proven before it is unpacked. The journal is asked first and told
+last: `object:<stem>` once the packed object is proven, `download:<stem>` once the disk is.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from image_download.content import HEAD, find_format, find_packing, find_virtual_size
+from image_download.fetch import fetch_missing
+from image_download.part_map import ObjectIdentity
+from image_download.part_store import PartStore, open_part_store
+from image_download.ranged_source import RangedSource, open_source
+from image_download.records import (
+    DiskRecord,
+    ObjectRecord,
+    disk_step,
+    find_fingerprint,
+    find_identity,
+    fingerprint_of,
+    object_step,
+)
+from image_download.settings import DownloadSettings
+from image_download.sparse_file import crc64_of_file, disk_errors
+from image_download.unpack import unpack_disk
+from migration.cloud import Cloud
+from migration.credentials import CredentialSource
+from migration.disk import Disk, DiskFormat
+from migration.errors import CorruptData
+from migration.exported_object import ExportedObject, Packing
+from migration.journal import Journal
+from migration.progress import Progress, Stop, no_progress
+from migration.workspace import Workspace, check_free_space, format_size
+
+log = logging.getLogger(__name__)
+
+AS_USUAL = DownloadSettings()
+HEALING_ROUNDS = 3  # times that parts which storage did not keep are fetched again
+
+
+def download_disk(
+    workspace: Workspace,
+    cloud: Cloud,
+    credentials: CredentialSource,
+    exported: ExportedObject,
+    *,
+    settings: DownloadSettings = AS_USUAL,
+    progress: Progress = no_progress,
+    stop: Stop | None = None,
+) -> Disk:
+    """Bring an exported object home as `workspace.disks/<stem>.raw` (or `.qcow2` … for such an object).
+
+    What an earlier call finished or began is used, however that call ended. `progress` counts bytes of
+    the object. Several disks may be fetched at once, from several threads, in one workspace.
+
+    Raises `SourceChanged` (the object was replaced), `CorruptData`, `NoSpace`, `CloudUnavailable` (nothing
+    came for `idle_timeout` seconds), `CloudRefused` or `Interrupted`; what is finished stays.
+    """
+    job = _Download(
+        workspace=workspace, cloud=cloud, credentials=credentials, exported=exported,
+        settings=settings, progress=progress, stop=stop,
+    )  # fmt: skip
+    with disk_errors(workspace.path):
+        return job.find_finished() or job.finish()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Download:
+    """One disk on its way: the steps, each of which leaves the workspace fit to go on from."""
+
+    workspace: Workspace
+    cloud: Cloud
+    credentials: CredentialSource
+    exported: ExportedObject
+    settings: DownloadSettings
+    progress: Progress
+    stop: Stop | None
+
+    @property
+    def _identity(self) -> ObjectIdentity:
+        return find_identity(self.exported)
+
+    @property
+    def _object(self) -> Path:
+        """Where the object goes. Not named by its key, for two keys may end the same."""
+        packing = "" if self.exported.packing is Packing.NONE else f".{self.exported.packing}"
+        return self.workspace.objects / f"{self.exported.stem}{self.exported.format.suffix}{packing}"
+
+    @property
+    def _journal(self) -> Journal:
+        return self.workspace.journal
+
+    def find_finished(self) -> Disk | None:
+        """Return the disk if an earlier call finished it and nobody has changed it since."""
+        record = self._journal.get(disk_step(self.exported), DiskRecord)
+        if record is None:
+            return self._find_unrecorded()
+        if record.object != self._identity:
+            log.warning("%s is of another object than %s: downloading", record.disk.path.name, self.exported.key)
+            return None
+        path = self.workspace.disks / record.disk.path.name  # the workspace may have moved
+        fingerprint = find_fingerprint(path)
+        if fingerprint is None:
+            log.warning("%s is gone: downloading it again", path.name)
+            return None
+        if fingerprint != record.fingerprint:
+            log.info("%s was touched since it was downloaded: reading it again", path.name)
+            if fingerprint.size != record.fingerprint.size or crc64_of_file(path, self.stop) != record.file_crc64:
+                log.warning("%s was changed since it was downloaded: downloading it again", path.name)
+                return None
+            self._journal.record(disk_step(self.exported), replace(record, fingerprint=fingerprint))
+        log.info("%s: downloaded before", path.name)
+        self._sweep()
+        self.progress(self.exported.size, self.exported.size)
+        return replace(record.disk, path=path)
+
+    def _find_unrecorded(self) -> Disk | None:
+        """Return the disk if its file is there without a record: we were killed in between, or the journal is lost."""
+        exported, path = self.exported, self._disk_path(self.exported.format)
+        fingerprint = find_fingerprint(path)
+        if exported.packing is not Packing.NONE or fingerprint is None or fingerprint.size != exported.size:
+            return None
+        if exported.crc64 is None or crc64_of_file(path, self.stop) != exported.crc64:
+            return None
+        log.info("%s lies there already, equal to what OSS has", path.name)
+        disk = self._record_disk(path, exported.format, exported.crc64)
+        self._sweep()
+        return disk
+
+    def finish(self) -> Disk:
+        """Do what is left to do: fetch the object, unpack it if it is packed."""
+        fetched = self._find_object() or self._fetch()
+        disk = fetched if isinstance(fetched, Disk) else self._unpack(fetched)
+        size = f"{format_size(disk.virtual_size)}, {format_size(disk.path.stat().st_blocks * 512)} on disk"
+        log.info("%s is here: %s; %s", disk.path.name, size, disk.proof)
+        return disk
+
+    def _find_object(self) -> ObjectRecord | None:
+        """Return what is known of the packed object if it lies there as it was left."""
+        record = self._journal.get(object_step(self.exported), ObjectRecord)
+        if record is None or record.object != self._identity or record.fingerprint != find_fingerprint(self._object):
+            return None
+        log.info("%s has been downloaded before", self._object.name)
+        self.progress(self.exported.size, self.exported.size)
+        return record
+
+    def _fetch(self) -> Disk | ObjectRecord:
+        """Fetch and prove the object. A disk that is not packed is thereby finished."""
+        self._check_free_space()
+        with (
+            open_part_store(self._object, self._identity, self.settings.part_size) as store,
+            open_source(self.exported, self.cloud, self.credentials, self.settings) as source,
+        ):
+            crc = self._fetch_until_kept(source, store)
+            if self.exported.crc64 not in {None, crc}:
+                store.discard()
+                raise CorruptData(
+                    f"{self.exported.key}: what came has CRC-64 {crc}, OSS says {self.exported.crc64}; "
+                    "which of the bytes are wrong cannot be told",
+                    "run again to fetch all of it anew; if it stays so, export the image again with a new prefix",
+                )
+            return self._land(store, crc)
+
+    def _fetch_until_kept(self, source: RangedSource, store: PartStore) -> int:
+        """Fetch what is missing until storage holds every part as it came; return the CRC-64 of the file."""
+        name, size = self.exported.key, format_size(self.exported.size)
+        log.info("Downloading %s (%s, %d parts to fetch)", name, size, len(store.missing_parts()))
+        for _ in range(HEALING_ROUNDS):
+            fetch_missing(source, store, self.settings, self.progress, self.stop)
+            check = store.check(self.stop)
+            if not check.bad_parts:
+                return check.crc64
+            log.warning(
+                "%s: storage has not kept %d of %d parts as they came: fetching those again",
+                store.path.name, len(check.bad_parts), store.part_count,
+            )  # fmt: skip
+            store.forget(check.bad_parts)
+        raise CorruptData(
+            f"{store.path}: storage does not keep what is written to it", "check this machine's disk and memory"
+        )
+
+    def _land(self, store: PartStore, crc: int) -> Disk | ObjectRecord:
+        """Give the proven object its name, by what its first bytes say it is, and record it."""
+        with store.path.open("rb") as file:
+            head = file.read(HEAD)
+        if find_packing(self.exported, head) is Packing.NONE:
+            disk_format = find_format(self.exported, store.path)
+            self._check_size(disk_format)
+            store.publish(self._disk_path(disk_format))
+            return self._record_disk(self._disk_path(disk_format), disk_format, crc)
+        store.publish(self._object)
+        record = ObjectRecord(object=self._identity, fingerprint=fingerprint_of(self._object))
+        self._journal.record(object_step(self.exported), record)
+        return record
+
+    def _unpack(self, record: ObjectRecord) -> Disk:
+        """Unpack the object into the disk, then let go of it unless it is to be kept."""
+        exported, path = self.exported, self._disk_path(self.exported.format)
+        size = None if exported.format is not DiskFormat.RAW or self.settings.accept_other_size else exported.disk_size
+        log.info("Unpacking %s (%s)", self._object.name, format_size(record.object.size))
+        packing = exported.packing if exported.packing is not Packing.NONE else Packing.TAR_GZIP
+        with self._object.open("rb") as packed:
+            unpacked = unpack_disk(packed, packing, path, subject=exported.key, size=size, stop=self.stop)
+        disk_format = find_format(exported, path)
+        path = path.rename(self._disk_path(disk_format))
+        disk = self._record_disk(path, disk_format, unpacked.crc64)
+        self._sweep()
+        return disk
+
+    def _sweep(self) -> None:
+        """Remove what the finished disk no longer needs, also where a killed process had no time to."""
+        if not self.settings.keep_objects:
+            self._journal.forget(object_step(self.exported))
+            self._object.unlink(missing_ok=True)
+        for ending in ("partial", "parts"):
+            for left in self.workspace.objects.glob(f"{self.exported.stem}.*.{ending}"):
+                left.unlink(missing_ok=True)
+
+    def _record_disk(self, path: Path, disk_format: DiskFormat, file_crc64: int) -> Disk:
+        disk = Disk(
+            device=self.exported.device, role=self.exported.role, path=path, format=disk_format,
+            virtual_size=find_virtual_size(path, disk_format),
+            crc64=file_crc64 if disk_format is DiskFormat.RAW else None, proof=_proof(self.exported),
+        )  # fmt: skip
+        record = DiskRecord(
+            object=self._identity, fingerprint=fingerprint_of(path), file_crc64=file_crc64, disk=disk
+        )  # fmt: skip
+        self._journal.record(disk_step(self.exported), record)
+        return disk
+
+    def _disk_path(self, disk_format: DiskFormat) -> Path:
+        return self.workspace.disks / f"{self.exported.stem}{disk_format.suffix}"
+
+    def _check_free_space(self) -> None:
+        """Refuse what cannot fit; of a disk that is not packed nobody knows yet how much of it is zeros."""
+        partial = self._object.with_name(f"{self._object.name}.partial")
+        present = partial.stat().st_blocks * 512 if partial.exists() else 0
+        needed = self.exported.size - present
+        if self.exported.packing is not Packing.NONE:
+            check_free_space(self.workspace.objects, needed, f"downloading {self.exported.key}")
+        free = shutil.disk_usage(self.workspace.objects).free
+        if free < needed:
+            log.warning(
+                "%s may need up to %s, %s are free: it fits only if enough of it is zeros",
+                self.exported.key, format_size(needed), format_size(free),
+            )  # fmt: skip
+
+    def _check_size(self, disk_format: DiskFormat) -> None:
+        """Refuse a bare disk of another length than the image tells. What has come is kept."""
+        exported = self.exported
+        known = exported.disk_size is not None and not self.settings.accept_other_size
+        if disk_format is DiskFormat.RAW and known and exported.size != exported.disk_size:
+            raise CorruptData(
+                f"{exported.key} has {exported.size} bytes, the image's disk {exported.disk_size}",
+                "is this the right object? If you are sure, accept another size than the image tells",
+            )
+
+
+def _proof(exported: ExportedObject) -> str:
+    if exported.crc64 is not None:
+        return f"CRC-64 {exported.crc64} of the object as it was stored here equals OSS's"
+    checked = "its length" if exported.packing is Packing.NONE else "its length and gzip's own CRC-32"
+    return f"UNKNOWN: OSS tells no CRC-64 for this object, only {checked} could be checked"

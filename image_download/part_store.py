@@ -1,0 +1,226 @@
+"""A file that is filled in parts, in any order, by several threads, and knows which parts it already has.
+
+Knows nothing of where the bytes come from. The data goes to `<name>.partial`, the part map to
+`<name>.parts`; the name itself appears once everything is there and proven.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from image_download import crc64
+from image_download.part_map import KnownParts, ObjectIdentity, PartMap, read_part_map
+from image_download.sparse_file import clear_range, crc64_of_range, forget_cached, write_sparsely
+from migration.errors import MigrationError
+from migration.journal import sync_directory
+from migration.progress import Stop
+from migration.workspace import format_size
+
+log = logging.getLogger(__name__)
+
+BUFFER = 1024 * 1024  # bytes; all that a writer holds, whatever the size of the parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What re-reading the file found: the CRC-64 of all of it, and the parts that are not as they were received."""
+
+    crc64: int
+    bad_parts: tuple[int, ...]
+
+
+class PartStore:
+    """The unfinished file. Made by `open_part_store`, valid while that block lasts. Thread-safe."""
+
+    def __init__(self, path: Path, size: int, part_map: PartMap, known: KnownParts, *, resumed: bool) -> None:
+        self.path = path
+        self.size = size
+        self.part_size = known.part_size
+        self._map = part_map
+        self._crcs = dict(known.crcs)
+        self._mutex = threading.Lock()
+        self._resumed = resumed
+        self._begun: set[int] = set()
+
+    @property
+    def part_count(self) -> int:
+        return -(-self.size // self.part_size)
+
+    @property
+    def present_bytes(self) -> int:
+        """How many bytes of the object are in the file."""
+        with self._mutex:
+            return sum(end - start for start, end in map(self.bounds, self._crcs))
+
+    def bounds(self, part: int) -> tuple[int, int]:
+        """Return where `part` starts and ends in the file, in bytes."""
+        return part * self.part_size, min((part + 1) * self.part_size, self.size)
+
+    def missing_parts(self) -> list[int]:
+        """Return the numbers of the parts that have not come, in their order in the file."""
+        with self._mutex:
+            return [part for part in range(self.part_count) if part not in self._crcs]
+
+    @contextmanager
+    def open_writer(self) -> Iterator[PartWriter]:
+        """Open a writer for one thread, with a descriptor and a buffer of its own."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            yield PartWriter(self, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def sync(self) -> None:
+        """Put what has been recorded so far on stable storage, and remember that."""
+        lines = self._map.lines
+        _sync_data(self.path)
+        self._map.mark_synced(lines)
+
+    def check(self, stop: Stop | None = None) -> Check:
+        """Re-read the whole file from storage. Every part must have come."""
+        self.sync()
+        crc, bad_parts = crc64.EMPTY, []
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            forget_cached(descriptor)
+            for part in range(self.part_count):
+                start, end = self.bounds(part)
+                found = crc64_of_range(descriptor, start, end, stop)
+                if found != self._crcs[part]:
+                    bad_parts.append(part)
+                crc = crc64.combine(crc, found, end - start)
+        finally:
+            os.close(descriptor)
+        return Check(crc64=crc, bad_parts=tuple(bad_parts))
+
+    def forget(self, parts: Iterable[int]) -> None:
+        """Take parts as missing again."""
+        with self._mutex:
+            for part in parts:
+                self._crcs.pop(part, None)
+
+    def publish(self, target: Path) -> None:
+        """Give the finished file its name, durably, and drop the part map."""
+        try:
+            self.path.replace(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            raise MigrationError(
+                f"{self.path.parent} and {target.parent} are on different file systems",
+                "keep a workspace's folders on one file system",
+            ) from error
+        sync_directory(target.parent)
+        sync_directory(self.path.parent)
+        self._map.path.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Drop all that has come: it cannot be relied on."""
+        self._map.path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+
+    def begin(self, part: int, descriptor: int) -> None:
+        """Make the range of `part` read as zeros: an earlier attempt may have left something there."""
+        with self._mutex:
+            is_clean = not self._resumed and part not in self._begun
+            self._begun.add(part)
+        if not is_clean:
+            clear_range(descriptor, *self.bounds(part))
+
+    def complete(self, part: int, crc: int) -> None:
+        """Record that `part` has been written and what its CRC-64 was when it came."""
+        self._map.add(part, crc)
+        with self._mutex:
+            self._crcs[part] = crc
+
+
+class PartWriter:
+    """Takes the bytes of one part after the other, in order within the part, and puts them into the file.
+
+    Whoever has bytes puts them into `space()` and says how many with `advance`: no copy is made on
+    the way. `position` is the offset in the object of the next byte that is wanted.
+    """
+
+    def __init__(self, store: PartStore, descriptor: int) -> None:
+        self._store = store
+        self._descriptor = descriptor
+        self._buffer = bytearray(BUFFER)
+        self._view = memoryview(self._buffer)
+        self._part = -1
+        self._filled = 0
+        self._crc = crc64.EMPTY
+        self.position = 0
+        self.end = 0
+
+    def start(self, part: int) -> None:
+        """Begin `part` from its first byte."""
+        self._part, self._filled, self._crc = part, 0, crc64.EMPTY
+        self.position, self.end = self._store.bounds(part)
+        self._store.begin(part, self._descriptor)
+
+    def space(self) -> memoryview:
+        """Return where to put the next bytes; empty only once the part has all of them."""
+        room = min(len(self._buffer) - self._filled, self.end - self.position)
+        return self._view[self._filled : self._filled + room]
+
+    def advance(self, count: int) -> None:
+        """Take `count` bytes that were put into `space()`."""
+        self._filled += count
+        self.position += count
+        if self._filled == len(self._buffer) or self.position == self.end:
+            self._flush()
+
+    def finish(self) -> None:
+        """Record the part. All its bytes must have come."""
+        self._store.complete(self._part, self._crc)
+
+    def _flush(self) -> None:
+        self._crc = crc64.extend(self._crc, self._view[: self._filled])
+        write_sparsely(self._descriptor, self._buffer, self._filled, self.position - self._filled)
+        self._filled = 0
+
+
+@contextmanager
+def open_part_store(target: Path, identity: ObjectIdentity, part_size: int) -> Iterator[PartStore]:
+    """Open the unfinished file that will become `target`: where it was left, if it is of the same object.
+
+    `part_size` is for a new file; one that is gone on with keeps the size it was begun with.
+    """
+    path, map_path = target.with_name(f"{target.name}.partial"), target.with_name(f"{target.name}.parts")
+    known = read_part_map(map_path, identity)
+    resumed = known is not None and path.is_file() and path.stat().st_size == identity.size
+    if known is None or not resumed:
+        if path.exists() or map_path.exists():
+            log.warning("%s: what was left there is of another object or damaged: starting anew", path.name)
+        # The map goes first: at no moment may it vouch for a file that it does not describe.
+        map_path.unlink(missing_ok=True)
+        sync_directory(path.parent)
+        with path.open("wb") as file:
+            file.truncate(identity.size)
+        known = KnownParts(part_size=part_size, crcs={})
+    else:
+        _sync_data(path)  # the new map calls all parts synced
+    part_map = PartMap(map_path, identity, known)
+    store = PartStore(path, identity.size, part_map, known, resumed=resumed)
+    if store.present_bytes:
+        present, size = format_size(store.present_bytes), format_size(store.size)
+        log.info("%s: %s of %s have come before and are not fetched again", path.name, present, size)
+    try:
+        yield store
+    finally:
+        part_map.close()
+
+
+def _sync_data(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
