@@ -1,0 +1,60 @@
+"""The stable names of all findings; what each means and what to do is told in docs/fstab-findings.md."""
+
+from __future__ import annotations
+
+from migration.str_enum import StrEnum
+
+
+class Code(StrEnum):
+    """A finding's code. Codes are never renamed or reused: programs and people search for them."""
+
+    # The file
+    FSTAB_MISSING = "fstab-missing"
+    FSTAB_UNREADABLE = "fstab-unreadable"
+    FSTAB_TOO_LARGE = "fstab-too-large"
+    FSTAB_CRLF = "fstab-crlf"
+    FSTAB_ENCODING = "fstab-encoding"
+    FSTAB_CONTROL_CHARACTERS = "fstab-control-characters"
+    LINE_INCOMPLETE = "line-incomplete"
+    LINE_NUMBER_INVALID = "line-number-invalid"
+    LINE_BROKEN = "line-broken"
+
+    # The source of a line
+    DEVICE_NOT_EXPORTED = "device-not-exported"
+    DEVICE_NAME = "device-name"
+    DEVICE_NAME_SHIFTS = "device-name-shifts"
+    PARTITION_MISSING = "partition-missing"
+    WHOLE_DISK_PARTITIONED = "whole-disk-partitioned"
+    FILESYSTEM_MISSING = "filesystem-missing"
+    TAG_UNMATCHED = "tag-unmatched"
+    TAG_AMBIGUOUS = "tag-ambiguous"
+    TAG_CASE = "tag-case"
+    CLOUD_DISK_ID = "cloud-disk-id"
+    CLOUD_DISK_PATH = "cloud-disk-path"
+    VOLUME_MISSING = "volume-missing"
+    VOLUME_INCOMPLETE = "volume-incomplete"
+    ARRAY_MISSING = "array-missing"
+    MAPPING_UNEXAMINED = "mapping-unexamined"
+    SOURCE_UNKNOWN = "source-unknown"
+    SOURCE_UNEXAMINED = "source-unexamined"
+    FILE_MISSING = "file-missing"
+    FILE_UNEXAMINED = "file-unexamined"
+    NETWORK_MOUNT = "network-mount"
+
+    # The file system and the mount point of a line
+    TYPE_DIFFERS = "type-differs"
+    MOUNTPOINT_MISSING = "mountpoint-missing"
+    MOUNTPOINT_INVALID = "mountpoint-invalid"
+    MOUNTPOINT_DUPLICATE = "mountpoint-duplicate"
+
+    # The root file system
+    ROOT_ENTRY_MISSING = "root-entry-missing"
+    ROOT_ENTRY_DIFFERS = "root-entry-differs"
+    ROOT_AMBIGUOUS = "root-ambiguous"
+
+    # The disks
+    DISK_UNREFERENCED = "disk-unreferenced"
+    DISK_BLANK = "disk-blank"
+    DISK_UNEXAMINED = "disk-unexamined"
+    DISK_NOT_GIVEN = "disk-not-given"
+    FILESYSTEM_UNREFERENCED = "filesystem-unreferenced"

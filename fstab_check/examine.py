@@ -1,0 +1,58 @@
+"""Stage 3 as one call: disks in, verdict out, with one launch of the appliance in between."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+
+from fstab_check.check import MAX_ENTRIES, check_guest
+from fstab_check.facts import Guest
+from fstab_check.fstab import parse_fstab
+from fstab_check.guest import Refused, open_guest
+from fstab_check.mountpoint_check import paths_of_interest
+from fstab_check.root import find_roots, look_at_paths, mount_root, read_fstab
+from fstab_check.survey import device_of, survey_guest
+from migration.disk import Disk
+from migration.errors import GuestError, InvalidInput
+from migration.progress import Stop
+from migration.verdict import Verdict
+
+log = logging.getLogger(__name__)
+
+
+def examine_guest(
+    disks: Sequence[Disk], *, expected_devices: Collection[str] = (), stop: Stop | None = None
+) -> Verdict:
+    """Read the guest on `disks`, which are never written to, and judge its /etc/fstab against them.
+
+    `expected_devices` are the ECS names ("xvdb") of all disks that the image has: those not among `disks`
+    become findings. Raises `GuestError` where nothing can be judged (no Linux root, a broken file, Windows),
+    `InvalidInput` for disks that cannot be told apart, `ToolMissing`, `Interrupted`.
+    """
+    if not disks:
+        raise InvalidInput("there is no disk to look into", "give the system disk and its data disks")
+    for disk in disks:
+        device_of(disk)
+    with open_guest(disks, stop=stop) as g:
+        survey = survey_guest(g, disks)
+        roots = find_roots(g, survey)
+        log.info("The root file system is on %s", roots[0].location)
+        try:
+            mount_root(g, survey, roots[0])
+            file = read_fstab(g)
+        except Refused as refusal:
+            raise GuestError(
+                f"{roots[0].location}: /etc/fstab cannot be read: {refusal}",
+                "the file system may be damaged: check it with fsck on a copy",
+            ) from refusal
+        fstab = parse_fstab(file.content)
+        paths = look_at_paths(g, paths_of_interest(fstab, MAX_ENTRIES))
+    guest = Guest(
+        layout=survey.layout,
+        roots=tuple(roots),
+        file=file,
+        fstab=fstab,
+        paths=paths,
+        expected=frozenset(expected_devices),
+    )
+    return check_guest(guest)

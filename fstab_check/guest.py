@@ -1,0 +1,241 @@
+"""Opens the guest's disks, read-only, in a libguestfs appliance: a small virtual machine that takes the risk.
+
+File systems made by strangers are parsed by the appliance's kernel, never by ours. It has no network, and
+writes that mounting causes (a journal replayed) go into an overlay that is thrown away. libguestfs calls
+release the GIL, so other threads go on meanwhile; one handle must stay in one thread.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from migration.acceleration import give_up_kvm, kvm_works
+from migration.disk import Disk
+from migration.errors import GuestError, ToolMissing
+from migration.progress import Stop, check_stop
+from migration.verdict import printable
+
+if TYPE_CHECKING:
+    import guestfs
+
+log = logging.getLogger(__name__)
+
+MEMORY = 768  # MiB; the 1280 of libguestfs are for repairs, we only look
+KVM_LAUNCH_TIMEOUT = 60.0  # seconds from QEMU's start; a working KVM needs 2 to 5
+EMULATED_LAUNCH_TIMEOUT = 600.0  # 8 to 20 seconds on an idle machine, minutes on a crowded one
+WATCH_INTERVAL = 0.25  # seconds
+TAIL_LINES = 5  # of what the appliance said, shown when it does not start
+
+
+class Refused(Exception):
+    """The appliance is well, but cannot do this with this disk; what it said is the argument."""
+
+
+@contextmanager
+def open_guest(disks: Sequence[Disk], *, stop: Stop | None = None) -> Iterator[guestfs.GuestFS]:
+    """Run an appliance over `disks`, in their order (/dev/sda, /dev/sdb, …), for the length of the block.
+
+    Uses KVM where it works, and goes on without it where it fails or hangs. When `stop` is set, the appliance
+    is killed and `Interrupted` raised, whatever call is under way. Raises `ToolMissing`, `GuestError`.
+    """
+    check_stop(stop)
+    for disk in disks:
+        if not disk.path.is_file():
+            raise GuestError(f"{disk.path.name}: there is no such file", "give the disk's path")
+    with contextlib.ExitStack() as stack:
+        try:
+            g = _launch(stack, disks, stop)
+            yield g
+        except RuntimeError as error:
+            if type(error) is not RuntimeError:  # libguestfs has no exception type of its own
+                raise
+            check_stop(stop)
+            raise _guest_error(disks, str(error), "") from error
+
+
+@contextmanager
+def refusals(g: guestfs.GuestFS) -> Iterator[None]:
+    """Turn what goes wrong in the block into `Refused`, unless it is the appliance itself that died."""
+    try:
+        yield
+    except RuntimeError as error:
+        if type(error) is not RuntimeError:
+            raise
+        g.ping_daemon()  # raises RuntimeError in its turn if nobody is there any more
+        raise Refused(_first_line(str(error))) from error
+
+
+def _launch(stack: contextlib.ExitStack, disks: Sequence[Disk], stop: Stop | None) -> guestfs.GuestFS:
+    if kvm_works():
+        attempt = contextlib.ExitStack()
+        try:
+            g = _launch_once(attempt, disks, stop, kvm=True)
+        except (GuestError, ToolMissing) as error:
+            attempt.close()
+            # If it is not KVM's fault, the attempt without it fails too and says why.
+            log.debug("the appliance did not start with KVM: %s", error)
+            g = _launch_once(stack, disks, stop, kvm=False)
+            give_up_kvm("a boot sector runs, but the libguestfs appliance does not start")
+        else:
+            stack.push(attempt)
+        return g
+    return _launch_once(stack, disks, stop, kvm=False)
+
+
+def _launch_once(
+    stack: contextlib.ExitStack, disks: Sequence[Disk], stop: Stop | None, *, kvm: bool
+) -> guestfs.GuestFS:
+    """Launch one appliance and leave in `stack` what ends it."""
+    module = _guestfs_module()
+    # A folder of its own shows up in the command line of this QEMU and of no other: see _qemu_processes.
+    scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="ferry-guest-"))
+    g = module.GuestFS(python_return_dict=True, close_on_exit=True)
+    stack.callback(g.close)
+    said: collections.deque[str] = collections.deque(maxlen=200)
+    events = module.EVENT_APPLIANCE | module.EVENT_LIBRARY
+    g.set_event_callback(lambda _event, _handle, text, _array: said.append(str(text)), events)
+    watch = stack.enter_context(_watch(scratch, stop))
+    try:
+        _configure(g, scratch, kvm=kvm)
+        for disk in disks:
+            # The format is told, never probed: the guest controls its first bytes.
+            g.add_drive_opts(str(disk.path), format=str(disk.format), readonly=True)
+        log.info("Starting an appliance over %d disks%s", len(disks), "" if kvm else " (emulation)")
+        with watch.limit(KVM_LAUNCH_TIMEOUT if kvm else EMULATED_LAUNCH_TIMEOUT):
+            g.launch()
+    except RuntimeError as error:
+        check_stop(stop)
+        raise _guest_error(disks, watch.complaint or str(error), "".join(said)) from error
+    return g
+
+
+def _guestfs_module() -> Any:
+    try:
+        import guestfs  # noqa: PLC0415  # from the distribution: may be missing, and takes 50 ms
+    except ImportError as error:
+        raise ToolMissing(
+            "the libguestfs bindings for this Python are not installed",
+            "apt-get install python3-guestfs, then make the virtual environment again with deployments/bootstrap.sh",
+        ) from error
+    return guestfs
+
+
+def _configure(g: guestfs.GuestFS, scratch: str, *, kvm: bool) -> None:
+    g.set_backend("direct")  # whatever the environment says: no libvirt daemon, no session of its own
+    g.set_backend_settings([] if kvm else ["force_tcg=1"])
+    g.set_tmpdir(scratch)
+    g.set_memsize(MEMORY)
+    g.set_network(False)
+    g.set_recovery_proc(True)  # ends QEMU when we are killed
+
+
+def _guest_error(disks: Sequence[Disk], message: str, said: str) -> GuestError | ToolMissing:
+    """Say in our words why an appliance failed: `message` is libguestfs's, `said` what it and QEMU printed."""
+    if "supermin" in message:
+        return ToolMissing(
+            f"the libguestfs appliance cannot be built: {_first_line(message)}",
+            "it needs a kernel with modules that this user may read: apt-get install linux-image-cloud-amd64 "
+            "(Ubuntu: linux-image-virtual, then chmod a+r /boot/vmlinuz-*); libguestfs-test-tool shows the rest",
+        )
+    text = f"{message}\n{said}"
+    culprit = next((disk for disk in disks if str(disk.path) in text or disk.path.name in message), disks[0])
+    tail = [printable(line.strip()) for line in said.splitlines() if line.strip()][-TAIL_LINES:]
+    explanation = "\n".join(["cannot look inside: " + _first_line(message), *tail])
+    return GuestError(
+        f"{culprit.path.name}: {explanation}",
+        f"check the file and its format ({culprit.format}) with `qemu-img check`, "
+        "and the appliance itself with `libguestfs-test-tool`",
+    )
+
+
+def _first_line(message: str) -> str:
+    return printable(next(iter(message.splitlines()), ""))
+
+
+class _Watch:
+    """Kills this appliance's QEMU when someone asks us to stop, or when a launch takes too long.
+
+    A libguestfs call cannot be interrupted; it fails by itself once its QEMU is gone.
+    """
+
+    def __init__(self, scratch: str, stop: Stop | None) -> None:
+        self.complaint = ""
+        self._scratch = scratch
+        self._stop = stop
+        self._limit: float | None = None
+        self._over = threading.Event()
+
+    @contextmanager
+    def limit(self, seconds: float) -> Iterator[None]:
+        """Allow QEMU to run for `seconds` in this block; building the appliance before does not count."""
+        self._limit = seconds
+        try:
+            yield
+        finally:
+            self._limit = None
+
+    def run(self) -> None:
+        first_seen: float | None = None
+        while not self._over.wait(WATCH_INTERVAL):
+            is_stopped, limit = self._stop is not None and self._stop.is_set(), self._limit
+            if not is_stopped and limit is None:
+                continue
+            pids = _qemu_processes(self._scratch)
+            if pids and first_seen is None:
+                first_seen = time.monotonic()
+            is_late = limit is not None and first_seen is not None and time.monotonic() - first_seen > limit
+            if is_late:
+                self.complaint = f"the appliance did not start within {limit:g} seconds"
+            if is_stopped or is_late:
+                for pid in pids:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        self._over.set()
+
+
+@contextmanager
+def _watch(scratch: str, stop: Stop | None) -> Iterator[_Watch]:
+    watch = _Watch(scratch, stop)
+    thread = threading.Thread(target=watch.run, name="guest-watch", daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        watch.end()
+        thread.join()
+
+
+def _qemu_processes(scratch: str) -> list[int]:
+    """Return the children of this process that work in `scratch`.
+
+    `get_pid` of the handle would wait for the very call that we want to end.
+    """
+    found = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdecimal():
+            continue
+        try:
+            arguments = (process / "cmdline").read_bytes()
+            if scratch.encode() in arguments and _parent_of(process) == os.getpid():
+                found.append(int(process.name))
+        except OSError:  # it ended meanwhile
+            continue
+    return found
+
+
+def _parent_of(process: Path) -> int:
+    status = (process / "stat").read_text(errors="replace")
+    return int(status.rpartition(")")[2].split()[1])  # the name before it may hold anything

@@ -1,0 +1,93 @@
+"""Shows a verdict: as text for people, as JSON (format version 1) for programs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+from migration.verdict import EntryChain, Finding, Severity, Verdict
+
+JSON_VERSION = 1
+
+_PLURALS = {Severity.ERROR: "errors", Severity.WARNING: "warnings", Severity.INFO: "notes"}
+_SINGULARS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+_WORST_FIRST = (Severity.ERROR, Severity.WARNING, Severity.INFO)
+
+
+def render_text(verdict: Verdict) -> str:
+    """Return the verdict for people: where each line leads, what was found, and a last line that sums up."""
+    system = verdict.operating_system or "unknown Linux"
+    parts = [f"Root file system: {verdict.root} ({system})"]
+    if verdict.chain:
+        parts += ["", *(render_chain(entry) for entry in verdict.chain)]
+    for severity in _WORST_FIRST:
+        for finding in verdict.findings:
+            if finding.severity is severity:
+                parts += ["", *_finding_lines(finding)]
+    return "\n".join([*parts, "", render_summary(verdict)]) + "\n"
+
+
+def render_summary(verdict: Verdict) -> str:
+    """Return the verdict in one line: `clean: 3 lines lead to …` or `2 errors, 1 note`."""
+    counts = Counter(finding.severity for finding in verdict.findings)
+    told = ", ".join(
+        f"{counts[severity]} {(_SINGULARS if counts[severity] == 1 else _PLURALS)[severity]}"
+        for severity in _WORST_FIRST
+        if counts[severity]
+    )
+    count = len(verdict.chain)
+    lines = f"{count} line" if count == 1 else f"{count} lines"
+    if verdict.is_clean:
+        return f"clean: {lines} of fstab checked" + (f", {told}" if told else "")
+    return f"not clean: {lines} of fstab checked, {told}"
+
+
+def render_chain(entry: EntryChain) -> str:
+    """Return where one line leads: `fstab:7  /dev/vdb1 → xvdb1 → ext4 UUID … → /data`."""
+    steps = [entry.source]
+    if entry.source.removeprefix("/dev/") != entry.resolved:
+        steps.append(entry.resolved)
+    if entry.filesystem:
+        steps.append(f"{entry.filesystem} UUID {entry.uuid}" if entry.uuid else entry.filesystem)
+    steps.append("swap" if entry.fstype == "swap" else entry.mountpoint)
+    return f"fstab:{entry.line}  {' → '.join(steps)}"
+
+
+def render_json(verdict: Verdict) -> str:
+    """Return the verdict as one JSON object, ASCII only; docs/fstab-findings.md describes it."""
+    return json.dumps(verdict_as_dict(verdict), indent=2) + "\n"
+
+
+def verdict_as_dict(verdict: Verdict) -> dict[str, object]:
+    """Return the object that `render_json` writes, for reports that hold more than one."""
+    return {
+        "version": JSON_VERSION,
+        "clean": verdict.is_clean,
+        "root": verdict.root,
+        "operating_system": verdict.operating_system,
+        "findings": [
+            {
+                "code": str(finding.code), "severity": str(finding.severity),
+                "file": finding.file, "line": finding.line, "device": finding.device,
+                "message": finding.message, "evidence": finding.evidence, "remedy": finding.remedy,
+            }
+            for finding in verdict.findings
+        ],
+        "lines": [
+            {
+                "line": entry.line, "source": entry.source, "mountpoint": entry.mountpoint,
+                "type": entry.fstype, "options": entry.options,
+                "device": entry.device, "partition": entry.partition,
+                "filesystem": entry.filesystem, "uuid": entry.uuid, "resolved": entry.resolved,
+            }
+            for entry in verdict.chain
+        ],
+    }  # fmt: skip
+
+
+def _finding_lines(finding: Finding) -> Iterator[str]:
+    place = f"{finding.file}:{finding.line}" if finding.line else finding.file or finding.device or "guest"
+    yield f"{finding.severity.upper()} {place}: {finding.message} [{finding.code}]"
+    yield f"    seen: {finding.evidence}"
+    yield f"    do:   {finding.remedy}"

@@ -1,0 +1,220 @@
+"""Finds the file system that will be `/`, and reads from it what the judgement needs.
+
+Paths are resolved by libguestfs inside the guest's own tree: a symlink that leads out of it leads nowhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from fstab_check.codes import Code
+from fstab_check.facts import FstabFile, PathKind, RootFilesystem
+from fstab_check.fstab import FSTAB
+from fstab_check.guest import Refused, refusals
+from fstab_check.layout import ENCRYPTED_TYPES, MEMBER_TYPES, Volume
+from fstab_check.survey import Survey
+from migration.disk import DiskRole
+from migration.errors import GuestError
+
+if TYPE_CHECKING:
+    import guestfs
+
+MAX_FSTAB = 1024 * 1024  # bytes; real ones have a few KiB
+MAX_OS_RELEASE = 64 * 1024
+MAX_PATHS = 2000  # looked at in the guest, at about 20 ms each
+MAX_SUBVOLUMES = 32  # tried as a root; snapshots can be thousands
+
+# What no Linux lives on: its root would have to be something else.
+_NEVER_ROOT = MEMBER_TYPES | ENCRYPTED_TYPES | {"swap", "vfat", "exfat", "ntfs", "iso9660", "udf", "zfs_member"}
+
+# Where distributions put the root of a btrfs: Ubuntu and SUSE, Debian, Fedora.
+_USUAL_SUBVOLUMES = ("@", "@rootfs", "root")
+
+_MOUNT_OPTIONS = "ro,nosuid,nodev,noexec"
+
+
+def find_roots(g: guestfs.GuestFS, survey: Survey) -> list[RootFilesystem]:
+    """Return all file systems that look like a Linux root, the most likely first; at least one.
+
+    The system disk's come before a data disk's, which may hold an old copy; then those with an fstab.
+    Raises `GuestError` where there is none, with what was seen instead.
+    """
+    seen: list[str] = []
+    found: list[RootFilesystem] = []
+    tried_btrfs = set()
+    for volume in survey.layout.volumes():
+        if volume.content is None or volume.type in _NEVER_ROOT:
+            continue
+        if volume.type == "btrfs":
+            if volume.content.uuid in tried_btrfs:
+                continue
+            tried_btrfs.add(volume.content.uuid)
+        try:
+            found += _roots_on(g, volume, survey.paths.get(volume.name, ""))
+        except Refused as refusal:
+            seen.append(f"{volume.name} {volume.type}, which cannot be mounted: {refusal}")
+    if not found:
+        raise _no_root(g, survey, seen)
+    system = {disk.name.index for disk in survey.layout.disks if disk.role is DiskRole.SYSTEM}
+    # sorted() is stable: among equals the order of the disks stays.
+    return sorted(found, key=lambda root: (not root.volume.disks & system, not root.has_fstab))
+
+
+def mount_root(g: guestfs.GuestFS, survey: Survey, root: RootFilesystem) -> None:
+    """Mount `root`, and nothing else, as the appliance's `/`."""
+    _mount(g, survey.paths[root.volume.name], root.subvolume)
+
+
+def read_fstab(g: guestfs.GuestFS) -> FstabFile:
+    """Read /etc/fstab of the mounted root, at most `MAX_FSTAB` bytes of it, and only if it is a regular file."""
+    with refusals(g):
+        if not g.is_file(FSTAB, followsymlinks=True):
+            return _no_fstab(g)
+        # More is read than may be, to see whether there is more.
+        content = bytes(g.pread(FSTAB, MAX_FSTAB + 1, 0))
+    if len(content) <= MAX_FSTAB:
+        return FstabFile(content=content)
+    whole_lines = content[: content.rfind(b"\n", 0, MAX_FSTAB) + 1]
+    return FstabFile(
+        content=whole_lines,
+        failure=Code.FSTAB_TOO_LARGE,
+        evidence=f"larger than {MAX_FSTAB // 1024} KiB; only its first {len(whole_lines)} bytes were judged",
+    )
+
+
+def look_at_paths(g: guestfs.GuestFS, paths: Iterable[str]) -> dict[str, PathKind]:
+    """Return what is at each of `paths` in the mounted root; one that cannot be asked about is left out."""
+    kinds = {}
+    for path in list(dict.fromkeys(paths))[:MAX_PATHS]:
+        with contextlib.suppress(Refused):
+            kinds[path] = _kind_of(g, path)
+    return kinds
+
+
+def _no_fstab(g: guestfs.GuestFS) -> FstabFile:
+    if g.is_symlink(FSTAB) and not g.exists(FSTAB):
+        target = g.readlink(FSTAB)
+        return FstabFile(
+            failure=Code.FSTAB_UNREADABLE, evidence=f"a symlink to {target!r}, which does not exist in the guest"
+        )
+    if not g.exists(FSTAB):
+        return FstabFile(failure=Code.FSTAB_MISSING, evidence="there is no such file")
+    kind = "a directory" if g.is_dir(FSTAB, followsymlinks=True) else "neither a file nor a directory"
+    return FstabFile(failure=Code.FSTAB_UNREADABLE, evidence=f"it is {kind}")
+
+
+def _kind_of(g: guestfs.GuestFS, path: str) -> PathKind:
+    encoded = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if encoded != path or "\0" in path:
+        raise Refused("the bindings cannot say this name")
+    with refusals(g):
+        if g.is_dir(path, followsymlinks=True):
+            return PathKind.DIRECTORY
+        if g.is_file(path, followsymlinks=True):
+            return PathKind.FILE
+        return PathKind.OTHER if g.exists(path) else PathKind.MISSING
+
+
+def _roots_on(g: guestfs.GuestFS, volume: Volume, path: str) -> list[RootFilesystem]:
+    found = []
+    subvolumes = [""] if volume.type != "btrfs" else _subvolumes(g, path)
+    for subvolume in subvolumes:
+        with _mounted(g, path, subvolume):
+            if _looks_like_root(g):
+                found.append(
+                    RootFilesystem(
+                        volume=volume,
+                        subvolume=subvolume,
+                        has_fstab=bool(g.exists(FSTAB) or g.is_symlink(FSTAB)),
+                        operating_system=_operating_system(g),
+                    )
+                )
+                break  # further subvolumes would be its snapshots
+    return found
+
+
+def _subvolumes(g: guestfs.GuestFS, path: str) -> list[str]:
+    """Return the subvolumes worth a look, the default one ("") first."""
+    with _mounted(g, path, ""), refusals(g):
+        names = [entry["btrfssubvolume_path"] for entry in g.btrfs_subvolume_list("/")]
+    usual = [name for name in _USUAL_SUBVOLUMES if name in names]
+    return ["", *usual, *(name for name in names if name not in usual)][:MAX_SUBVOLUMES]
+
+
+@contextmanager
+def _mounted(g: guestfs.GuestFS, path: str, subvolume: str) -> Iterator[None]:
+    """Mount one file system as the appliance's `/` for the length of the block; raises `Refused`."""
+    _mount(g, path, subvolume)
+    try:
+        yield
+    finally:
+        g.umount_all()
+
+
+def _mount(g: guestfs.GuestFS, path: str, subvolume: str) -> None:
+    options = f"{_MOUNT_OPTIONS},subvol={subvolume}" if subvolume else _MOUNT_OPTIONS
+    if not path or "," in subvolume:
+        raise Refused("there is no way to mount it")
+    with refusals(g):
+        g.mount_options(options, path, "/")
+
+
+def _looks_like_root(g: guestfs.GuestFS) -> bool:
+    with refusals(g):
+        if not g.is_dir("/etc", followsymlinks=True):
+            return False
+        has_programs = any(g.is_dir(path, followsymlinks=True) for path in ("/usr", "/bin", "/sbin", "/lib"))
+        return has_programs and any(g.exists(path) for path in (FSTAB, "/etc/os-release", "/etc/passwd"))
+
+
+def _operating_system(g: guestfs.GuestFS) -> str:
+    for path in ("/etc/os-release", "/usr/lib/os-release"):
+        with contextlib.suppress(Refused), refusals(g):
+            if g.is_file(path, followsymlinks=True):
+                return parse_pretty_name(bytes(g.pread(path, MAX_OS_RELEASE, 0)).decode("utf-8", "replace"))
+    return ""
+
+
+def parse_pretty_name(os_release: str) -> str:
+    """Return PRETTY_NAME of an os-release file, "" where it has none."""
+    match = re.search(r"""^PRETTY_NAME=(?P<quote>["']?)(?P<name>.*?)(?P=quote)[ \t\r]*$""", os_release, re.MULTILINE)
+    return re.sub(r"\\(.)", r"\1", match["name"]) if match else ""
+
+
+def _no_root(g: guestfs.GuestFS, survey: Survey, seen: list[str]) -> GuestError:
+    for volume in survey.layout.volumes():
+        if volume.type == "ntfs" and _holds_windows(g, survey.paths.get(volume.name, "")):
+            return GuestError(
+                f"Windows image: there is no /etc/fstab; Windows lies on {volume.name}",
+                "Windows needs no fstab check: leave it out, and see that the virtio drivers are installed",
+            )
+    seen += list(_contents(survey))
+    return GuestError(
+        "no root file system of a Linux was found; seen: " + ("; ".join(seen) or "nothing at all"),
+        "check that the system disk is among the disks; an encrypted one cannot be examined",
+    )
+
+
+def _contents(survey: Survey) -> Iterator[str]:
+    for disk in survey.layout.disks:
+        if disk.unexamined:
+            yield f"{disk.name}, which cannot be read: {disk.unexamined}"
+        elif disk.is_blank:
+            yield f"{disk.name}, which is blank"
+    for volume in survey.layout.volumes():
+        if volume.content:
+            yield f"{volume.name} {volume.type}"
+
+
+def _holds_windows(g: guestfs.GuestFS, path: str) -> bool:
+    try:
+        with _mounted(g, path, ""), refusals(g):
+            names = [name for name in g.ls("/") if name.lower() in {"windows", "winnt"}]
+            return any(g.is_dir(posixpath.join("/", name)) for name in names)
+    except Refused:
+        return False
