@@ -21,7 +21,7 @@ from migration.image import Image, ImageDisk
 
 _NAME = re.compile(
     r"(?:(?P<prefix>[A-Za-z0-9]{1,30})[_-])?(?P<image>m-[A-Za-z0-9]+)[_-]"
-    r"(?:(?P<system>system)|data[_-](?P<device>[A-Za-z0-9]+)|(?P<task>tsk?-[A-Za-z0-9]+))"
+    r"(?:(?P<system>system)|data[_-](?P<device>[A-Za-z0-9]+)|t(?:sk)?-[A-Za-z0-9]+)"
     r"(?:\.(?P<format>raw|vhd|qcow2|vmdk|vdi))?(?:\.(?P<packing>tar\.gz|tgz|gz))?"
 )
 _PACKINGS = {"tar.gz": Packing.TAR_GZIP, "tgz": Packing.TAR_GZIP, "gz": Packing.GZIP}

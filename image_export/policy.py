@@ -26,9 +26,9 @@ class Policy:
     export takes minutes to hours, so that a look every 10 to 30 s loses nothing.
     """
 
-    first_interval: float = 10.0
+    first_interval: float = 2.0
     longest_interval: float = 30.0
-    growth: float = 1.25
+    growth: float = 1.4
     read_timeout: float = 20.0  # of one call; the SDK's own 10 s would lose more replies
 
     answer_patience: float = 120.0  # for a call that only reads, before the export runs
