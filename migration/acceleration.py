@@ -32,14 +32,15 @@ _given_up: list[str] = []  # reasons found later than the proof, by a guest that
 _said: list[str] = []  # so that the fallback is announced once in a process, not once a disk
 
 
-def kvm_works() -> bool:
+def kvm_works(*, announce: bool = True) -> bool:
     """Return whether a guest really runs under KVM here; asked once in a process, up to `PROOF_TIMEOUT`.
 
-    False is logged once as a warning, since emulation is many times slower. It is also the answer where
-    nothing could be proven: no QEMU for this architecture, or an architecture we have no proof for.
+    False is logged once as a warning unless `announce` is false, since emulation is many times slower. It
+    is also the answer where nothing could be proven: no QEMU for this architecture, or an architecture we
+    have no proof for.
     """
     reason = _reason_against()
-    if reason:
+    if reason and announce:
         _say_once(reason)
     return not reason
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from converters.convert import convert_file
-from demo.boot import boot, boot_argv
+from demo.boot import boot
 from demo.guest_image import PARTITION, make_demo_guest
 from demo.guest_root import ARCHIVE_UUID, FSTAB, ROOT_UUID, find_busybox
 from demo.initramfs import pack_initramfs
@@ -22,6 +22,7 @@ from demo.kernel import Module, find_kernel, install_modules, plan_loading, read
 from migration.disk import Disk, DiskFormat, DiskRole
 from migration.errors import GuestError, ToolMissing
 from migration.run import run
+from private_cloud.qemu_system import boot_argv
 
 GIB = 1 << 30
 NOBODY = 65534

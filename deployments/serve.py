@@ -1,0 +1,113 @@
+"""Runs a Prefect server and a worker on this machine, with both flows deployed, until it is stopped.
+
+For a machine that should do this after every boot, see deployments/systemd/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import types
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+PREFECT = Path(sys.executable).with_name("prefect")
+POOL = "ferry"
+START_TIMEOUT = 180  # seconds; a first start creates the database and took up to 40 s on a busy machine
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Start server and worker, say where they are, and end both on SIGINT or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="make serve", description=__doc__)
+    parser.add_argument("--port", type=int, default=int(os.environ.get("PREFECT_SERVER_API_PORT", "4200")))
+    parser.add_argument("--limit", type=int, default=2, help="migrations at once (default 2)")
+    arguments = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)  # a shell's `&` leaves it ignored, and Prefect's worker would inherit that
+    try:
+        with serving(arguments.port, arguments.limit, os.environ) as (url, worker):
+            sys.stderr.write(
+                f"Prefect UI and API: http://127.0.0.1:{arguments.port}\n"
+                f"In this directory: {PREFECT.parent.name}/prefect deployment run export-to-private-cloud\n"
+                f"Elsewhere: export PREFECT_API_URL={url}\n"
+                "Ctrl-C ends server and worker.\n"
+            )
+            sys.exit(worker.wait())
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+
+
+@contextlib.contextmanager
+def serving(port: int, limit: int, environment: Mapping[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Give the block the API's URL and the worker, both ready; end them when it is left."""
+    if _listens(port):
+        sys.exit(f"port {port} is in use: is a server running already? Choose another with --port")
+    url = f"http://127.0.0.1:{port}/api"
+    env = {**environment, "PREFECT_API_URL": url, "PREFECT_SERVER_API_PORT": str(port), "DO_NOT_TRACK": "1"}
+    with contextlib.ExitStack() as stack:
+        # The port goes by environment: given as an option only, the UI looks for its API elsewhere.
+        server = stack.enter_context(_running([str(PREFECT), "server", "start"], env))
+        _wait_until_healthy(url, server)
+        # The last answer decides: where the pool exists already, creating it again is refused.
+        subprocess.run(
+            [PREFECT, "work-pool", "create", POOL, "--type", "process"],
+            cwd=PROJECT,
+            env=env,
+            check=False,
+            capture_output=True,
+        )
+        subprocess.run(
+            [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"],
+            cwd=PROJECT, env=env, check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        worker = stack.enter_context(
+            _running([str(PREFECT), "worker", "start", "--pool", POOL, "--type", "process", "--limit", str(limit)], env)
+        )
+        yield url, worker
+
+
+@contextlib.contextmanager
+def _running(argv: Sequence[str], env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(argv, cwd=PROJECT, env=dict(env), stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=40)  # Prefect gives a flow 30 s to end
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_healthy(url: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            sys.exit(f"the Prefect server ended with status {server.returncode} while starting")
+        with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310
+            return
+        time.sleep(0.5)
+    sys.exit(f"the Prefect server did not answer at {url} within {START_TIMEOUT} s")
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _interrupt(_signal: int, _frame: types.FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

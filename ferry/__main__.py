@@ -1,0 +1,5 @@
+"""Run `python -m ferry` as `ferry`."""
+
+from ferry.main import main
+
+main()

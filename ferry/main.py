@@ -1,0 +1,109 @@
+"""The `ferry` command: finds the subcommand, and turns failures into a message and an exit code.
+
+Subcommands are imported when they are called: `ferry --help` imports click and nothing else of weight.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import signal
+import sys
+import types
+
+import click
+
+from ferry import __version__
+
+# Name → (module in ferry.commands, what `ferry --help` says).
+COMMANDS = {
+    "doctor": "Say what is installed, what is missing and how to get it.",
+    "run": "Do all of it: export, download, check, convert.",
+    "export": "Export an ECS custom image to OSS.",
+    "download": "Download exported disks, verified, to sparse RAW files.",
+    "check-fstab": "Check that /etc/fstab matches the exported disks.",
+    "convert": "Convert RAW disks to qcow2, vmdk and others, proven equal.",
+    "emulator": "Run ECS and OSS on this machine, for trying things out.",
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported on use; their short help is known without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"ferry.commands.{cmd_name.replace('-', '_')}")
+        command = module.command
+        assert isinstance(command, click.Command)  # noqa: S101  # a command module without one is a bug
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="ferry")
+@click.option("-v", "--verbose", is_flag=True, help="Show the commands that are run, and other details.")
+def cli(*, verbose: bool) -> None:
+    """Take an Alibaba Cloud ECS custom image out of the cloud and make it run in a private cloud.
+
+    Exit codes: 0 done, 1 findings in the guest, 2 could not look or bad input, 3 preflight refused,
+    4 the cloud refused, 5 bytes are wrong, 6 no space, 7 workspace in use, 8 a tool failed, 130 stopped.
+    """
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.DEBUG if verbose else logging.WARNING)
+    for room in ("image_export", "image_download", "fstab_check", "converters", "migration", "flows"):
+        logging.getLogger(room).setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def main() -> None:
+    """Run the command line and exit. A failure the operator can act on is a message, a bug a traceback."""
+    # A supervisor's SIGTERM is as good a reason to stop tidily as Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = _stopped()
+    except KeyboardInterrupt:
+        code = _stopped()
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has left; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except Exception as error:  # noqa: BLE001  # sorted in _failed, which raises what it does not know
+        code = _failed(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _failed(error: Exception) -> int:
+    from migration.errors import MigrationError  # noqa: PLC0415
+
+    if not isinstance(error, MigrationError):
+        raise error
+    if "--json" in sys.argv:
+        document = {"error": {"kind": type(error).__name__, "message": error.message, "remedy": error.remedy}}
+        click.echo(json.dumps(document, indent=1))
+    click.echo(f"ferry: {error}", err=True)
+    return error.exit_code
+
+
+def _stopped() -> int:
+    click.echo("ferry: stopped; run the same command again and it goes on from here", err=True)
+    return 130
+
+
+def _interrupt(_signal: int, _frame: types.FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Options that several subcommands share, and what they mean in the words of the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from migration.cloud import Cloud
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+
+
+def workspace_option(*, required: bool) -> Callable[[F], F]:
+    """Return `--workspace`."""
+    return click.option(
+        "-w", "--workspace", type=click.Path(file_okay=False, path_type=Path), required=required,
+        envvar="FERRY_WORKSPACE",
+        help="Folder of this migration. Run again with the same one to go on where it stopped.",
+    )  # fmt: skip
+
+
+def cloud_options(function: F) -> F:
+    """Add the options that say which region, and how it is reached."""
+    options = [
+        click.option(
+            "-r", "--region", "region_id", required=True, envvar="ALIBABA_CLOUD_REGION_ID", help="As cn-hangzhou."
+        ),
+        click.option("--ecs-endpoint", default="", metavar="HOST[:PORT]", help="If not the region's own."),
+        click.option(
+            "--oss-endpoint", default="", metavar="HOST[:PORT]", help="Internal, accelerated or custom domain."
+        ),
+        click.option("--oss-cname", is_flag=True, help="The OSS endpoint is a domain bound to this one bucket."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def limit_options(function: F) -> F:
+    """Add the options that replace what Ferry knows of the cloud's limits."""
+    options = [
+        click.option("--max-data-disks", type=click.IntRange(0), help="If the cloud's limit is not what Ferry knows."),
+        click.option("--max-data-disk-gib", type=click.IntRange(1), help="The same, for the size of one."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def make_cloud(region_id: str, ecs_endpoint: str, oss_endpoint: str, oss_cname: bool) -> Cloud:
+    """Return the region as the options reach it. Raises `InvalidInput`."""
+    from migration.cloud import Cloud  # noqa: PLC0415
+
+    return Cloud(region_id=region_id, ecs_endpoint=ecs_endpoint, oss_endpoint=oss_endpoint, oss_is_cname=oss_cname)

@@ -1,0 +1,77 @@
+"""The flow `export-to-private-cloud`: export → download → check /etc/fstab → convert, for one image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.check_and_convert import check_and_convert
+from flows.credentials_block import load_credentials
+from flows.messages import set_up_logging
+from flows.parameters import (
+    Bucket,
+    Endpoints,
+    Formats,
+    ImageId,
+    LimitOverrides,
+    OnFstabMismatch,
+    Prefix,
+    Region,
+    Transfer,
+    WorkspacePath,
+    workspace_path,
+)
+from flows.report import Report
+from flows.stopping import RunningTasks
+from flows.tasks import download, export
+from image_export.request import ExportRequest
+from migration.disk import DiskFormat
+from migration.workspace import open_workspace
+
+set_up_logging()
+
+
+@flow(
+    name="export-to-private-cloud",
+    flow_run_name="export {image_id}",
+    task_runner=ThreadPoolTaskRunner(max_workers=6),  # type: ignore[arg-type]  # Prefect's own example
+)
+def export_to_private_cloud(
+    image_id: ImageId,
+    bucket: Bucket,
+    region_id: Region,
+    workspace: WorkspacePath = "~/ferry/{image_id}",
+    prefix: Prefix = "",
+    formats: Formats = [DiskFormat.QCOW2],  # noqa: B006  # never changed, and shown as the default
+    on_fstab_mismatch: OnFstabMismatch = "fail",
+    credentials_block: str = "",
+    endpoints: Endpoints = Endpoints(),  # noqa: B008  # frozen
+    transfer: Transfer = Transfer(),  # noqa: B008
+    limits: LimitOverrides = LimitOverrides(),  # noqa: B008
+) -> dict[str, Any]:
+    """Take a custom image out of the cloud and make it run in a private cloud.
+
+    Run again with the same parameters after a failure, a cancellation or a power cut, it goes on
+    where it stopped: the workspace remembers what is done.
+
+    Args:
+        credentials_block: Name of a saved "Alibaba Cloud Credentials" block. Empty: what the worker
+            finds by itself (environment, profile, RAM role).
+    """
+    path = workspace_path(workspace, image_id)
+    cloud, credentials = endpoints.cloud(region_id), load_credentials(credentials_block)
+    with open_workspace(path) as space, RunningTasks() as running:
+        space.claim({"image_id": image_id, "region_id": region_id, "bucket": bucket})
+        request = ExportRequest(image_id=image_id, bucket=bucket, prefix=prefix or None)
+        exported = export(space, cloud, credentials, request, limits.limits(), running.stop)
+        downloads = running.add(
+            [download.submit(space, cloud, credentials, item, transfer, running.stop) for item in exported.objects]
+        )
+        report = Report(
+            title=f"{image_id} → private cloud", workspace=space.path, image=exported.image,
+            objects=exported.objects, disks=tuple(future.result() for future in downloads),
+        )  # fmt: skip
+        report = check_and_convert(space, report, formats, on_fstab_mismatch, running)
+    return {"workspace": str(path), "images": [str(artifact.path) for artifact in report.artifacts]}

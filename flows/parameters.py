@@ -1,0 +1,132 @@
+"""The parameters of the flows, each with its description and its bounds.
+
+What an operator changes from run to run is a parameter of its own, because Prefect merges a run's
+parameters into its deployment's one top-level key at a time; what stays the same for a site is
+grouped in models.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from image_export.limits import LIMITS, Limits
+from migration.cloud import Cloud
+from migration.disk import DiskFormat
+from migration.errors import InvalidInput
+from migration.image import GIB
+
+ImageId = Annotated[
+    str,
+    Field(pattern=r"^m-[A-Za-z0-9]{3,64}$", title="Image", description="Id of the custom image, as m-bp1…"),
+]
+Region = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z]{2}-[a-z0-9-]{2,40}$", title="Region", description="Region of image and bucket, as cn-hangzhou"
+    ),
+]
+Bucket = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$",
+        title="Bucket",
+        description="OSS bucket that receives the export; it must be in the image's region",
+    ),
+]
+Prefix = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9]{0,30}$",
+        title="Object prefix",
+        description="What the exported objects' names begin with, letters and digits only. Empty: one is chosen "
+        "for the workspace, so that two exports of one image cannot be mistaken for each other",
+    ),
+]
+WorkspacePath = Annotated[
+    str,
+    Field(
+        min_length=1,
+        title="Workspace",
+        description="Folder on the worker for this migration; run again with the same folder, it goes on where it "
+        "stopped. {image_id} and {date} (UTC, 2026-11) are filled in, ~ is the worker's home",
+    ),
+]
+Formats = Annotated[
+    list[DiskFormat],
+    Field(min_length=1, title="Formats", description="What each disk is converted to"),
+]
+OnFstabMismatch = Annotated[
+    Literal["fail", "warn"],
+    Field(
+        title="On fstab mismatch",
+        description="fail: stop before converting when /etc/fstab does not match the exported disks; "
+        "warn: convert all the same and say so in the report",
+    ),
+]
+
+
+class _Model(BaseModel):
+    """A group of settings in which a misspelled key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Endpoints(_Model):
+    """How the cloud is reached, where that is not the usual way. Always HTTPS, but to this machine itself."""
+
+    ecs_endpoint: str = Field(default="", title="ECS endpoint", description="host[:port], if not the region's own")
+    oss_endpoint: str = Field(
+        default="", title="OSS endpoint", description="host[:port]: internal, accelerated or custom domain"
+    )
+    oss_is_cname: bool = Field(
+        default=False, title="Custom domain", description="The OSS endpoint is a domain bound to this one bucket"
+    )
+
+    def cloud(self, region_id: str) -> Cloud:
+        """Return the region as these endpoints reach it. Raises `InvalidInput`."""
+        return Cloud(
+            region_id=region_id, ecs_endpoint=self.ecs_endpoint,
+            oss_endpoint=self.oss_endpoint, oss_is_cname=self.oss_is_cname,
+        )  # fmt: skip
+
+
+class Transfer(_Model):
+    """How the objects are downloaded."""
+
+    connections: int = Field(default=4, ge=1, le=64, title="Connections", description="Ranges in flight per object")
+    part_size_mib: int = Field(default=16, ge=1, le=1024, title="Part size", description="MiB per range")
+    keep_objects: bool = Field(
+        default=False, title="Keep objects", description="Keep downloaded archives beside the unpacked disks"
+    )
+
+
+class LimitOverrides(_Model):
+    """The cloud's limits, where yours differ from what this version of Ferry knows. Empty: as known."""
+
+    data_disks: int | None = Field(default=None, ge=0, title="Data disks", description="How many are accepted")
+    data_disk_gib: int | None = Field(default=None, ge=1, title="Data disk size", description="Largest accepted, GiB")
+
+    def limits(self) -> Limits:
+        """Return the limits this version knows, with these in their place."""
+        values = {"data_disks": self.data_disks, "data_disk_size": self.data_disk_gib and self.data_disk_gib * GIB}
+        return LIMITS.override(**{name: value for name, value in values.items() if value is not None})
+
+
+def workspace_path(template: str, image_id: str) -> Path:
+    """Return the workspace that `template` means for `image_id` today. Raises `InvalidInput`."""
+    try:
+        text = template.format(image_id=image_id, date=f"{datetime.now(timezone.utc):%Y-%m}")
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise InvalidInput(
+            f"workspace {template!r}: {error} is not something that can be filled in", "use {image_id} and {date} only"
+        ) from error
+    path = Path(text).expanduser()
+    if not path.is_absolute():
+        raise InvalidInput(
+            f"workspace {text!r} is relative, and a worker has no folder of its own", "start it with / or ~"
+        )
+    return path

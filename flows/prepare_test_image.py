@@ -1,0 +1,57 @@
+"""The flow `prepare-test-image`: check and convert RAW disks that already lie on this machine, without the cloud."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from flows.check_and_convert import check_and_convert
+from flows.messages import set_up_logging
+from flows.parameters import Formats, OnFstabMismatch
+from flows.report import Report
+from flows.stopping import RunningTasks
+from migration.disk import DiskFormat
+from migration.disk_file import find_disks, find_disks_in
+from migration.errors import InvalidInput
+from migration.workspace import open_workspace
+
+set_up_logging()
+
+Disks = Annotated[
+    list[str],
+    Field(
+        title="Disks",
+        description="Files on the worker, named as exports are (system.raw, data_xvdb.raw) or as xvdc=FILE. "
+        "Empty: the disks/ folder of the workspace",
+    ),
+]
+
+
+@flow(
+    name="prepare-test-image",
+    flow_run_name="prepare {workspace}",
+    task_runner=ThreadPoolTaskRunner(max_workers=4),  # type: ignore[arg-type]  # Prefect's own example
+)
+def prepare_test_image(
+    workspace: Annotated[
+        str, Field(min_length=1, title="Workspace", description="Folder on the worker for the images")
+    ],
+    disks: Disks = [],  # noqa: B006  # never changed, and shown as the default
+    formats: Formats = [DiskFormat.QCOW2],  # noqa: B006
+    on_fstab_mismatch: OnFstabMismatch = "warn",
+) -> dict[str, Any]:
+    """Check /etc/fstab and convert disks for offline testing. The RAW files are only read."""
+    path = Path(workspace).expanduser()
+    if not path.is_absolute():
+        raise InvalidInput(
+            f"workspace {workspace!r} is relative, and a worker has no folder of its own", "start it with /"
+        )
+    with open_workspace(path) as space, RunningTasks() as running:
+        found = find_disks(disks) if disks else find_disks_in(space.disks)
+        report = Report(title="Test image", workspace=space.path, disks=found)
+        report = check_and_convert(space, report, formats, on_fstab_mismatch, running)
+    return {"workspace": str(path), "images": [str(artifact.path) for artifact in report.artifacts]}

@@ -1,0 +1,185 @@
+"""Writes what a migration did, as Markdown for people and JSON for programs, from the nouns alone."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from migration.acceleration import kvm_works
+from migration.artifact import Artifact
+from migration.disk import Disk, DiskFormat, DiskRole
+from migration.exported_object import ExportedObject
+from migration.image import Image
+from migration.journal import write_atomically
+from migration.verdict import Severity, Verdict
+from migration.workspace import Workspace, format_size
+from private_cloud.qemu_system import boot_argv
+
+VERSION = 1
+_MARK = {Severity.ERROR: "❌", Severity.WARNING: "⚠️", Severity.INFO: "ℹ️"}  # noqa: RUF001  # meant to be seen as an icon
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All that is known at the end of a run, or where it stopped: what was not reached is None or empty."""
+
+    title: str
+    workspace: Path
+    image: Image | None = None
+    objects: tuple[ExportedObject, ...] = ()
+    disks: tuple[Disk, ...] = ()
+    verdict: Verdict | None = None
+    not_examined: str = ""  # why there is no verdict, where looking failed
+    artifacts: tuple[Artifact, ...] = ()
+
+
+def write_report(workspace: Workspace, report: Report) -> str:
+    """Write `report.md` and `report.json` into the workspace and return the Markdown."""
+    text = render_markdown(report)
+    write_atomically(workspace.report, text)
+    write_atomically(workspace.report.with_suffix(".json"), json.dumps(report_document(report), indent=1) + "\n")
+    return text
+
+
+def report_document(report: Report) -> dict[str, Any]:
+    """Return the report as JSON-able data; `version` changes when a reader would have to."""
+    document: dict[str, Any] = TypeAdapter(Report).dump_python(report, mode="json")
+    return {"version": VERSION, **document}
+
+
+def render_markdown(report: Report) -> str:
+    """Return the report for people."""
+    parts = [f"# {report.title}", _summary(report)]
+    if report.image is not None:
+        parts.append(_image(report.image))
+    if report.disks:
+        parts += ["## Disks", _disk_table(report)]
+    parts += _verdict(report)
+    if report.artifacts:
+        parts += ["## Images", _artifact_table(report.artifacts), "## Try it", _try_it(report)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(report: Report) -> str:
+    if report.verdict is None and report.not_examined:
+        verdict = "**The guest could not be examined: whether it boots is unknown.**"
+    elif report.verdict is None:
+        verdict = "**The guest has not been examined yet.**"
+    elif report.verdict.is_clean:
+        lines = len(report.verdict.chain)
+        verdict = f"**{lines} lines of /etc/fstab lead to the exported disks; nothing stands in the way.**"
+    else:
+        errors = len(report.verdict.errors)
+        others = sum(finding.severity is Severity.WARNING for finding in report.verdict.findings)
+        verdict = f"**/etc/fstab does not match the exported disks: {errors} errors, {others} warnings.**"
+    return f"{verdict}\n\nEverything lies in `{report.workspace}`."
+
+
+def _image(image: Image) -> str:
+    facts = [
+        f"`{image.image_id}`",
+        _cell(image.name),
+        image.region_id,
+        _cell(image.os_name or image.os_type),
+        image.architecture,
+        image.boot_mode or "firmware not told",
+    ]
+    return "Image: " + " · ".join(fact for fact in facts if fact)
+
+
+def _disk_table(report: Report) -> str:
+    objects = {exported.device: exported for exported in report.objects}
+    rows = []
+    for disk in report.disks:
+        exported = objects.get(disk.device)
+        crc = "" if exported is None else "not told by OSS" if exported.crc64 is None else f"`{exported.crc64}`"
+        rows.append(
+            [
+                f"{disk.device} ({disk.role})",
+                f"`{exported.key}`, {format_size(exported.size)}" if exported else "",
+                crc,
+                f"`{disk.path.name}`",
+                format_size(disk.virtual_size),
+            ]
+        )
+    return _table(["Disk", "Object", "CRC-64 of the object", "File", "Size"], rows)
+
+
+def _verdict(report: Report) -> list[str]:
+    if report.verdict is None:
+        return ["## /etc/fstab", _cell(report.not_examined)] if report.not_examined else []
+    verdict = report.verdict
+    parts = ["## /etc/fstab", f"Root file system: {_cell(verdict.root)} · {_cell(verdict.operating_system)}"]
+    rows = [
+        [
+            str(entry.line),
+            f"`{_cell(entry.source)}`",
+            f"`{_cell(entry.mountpoint)}`",
+            _cell(entry.resolved),
+            _cell(f"{entry.filesystem or ''} {entry.uuid or ''}".strip()),
+        ]
+        for entry in verdict.chain
+    ]
+    if rows:
+        parts.append(_table(["Line", "Source", "Mounted on", "Leads to", "Found there"], rows))
+    for finding in verdict.findings:
+        place = f"{finding.file}:{finding.line}: " if finding.file and finding.line else ""
+        parts.append(
+            f"- {_MARK[finding.severity]} `{finding.code}` {_cell(place + finding.message)}\n"
+            f"  - seen: {_cell(finding.evidence)}\n  - do: {_cell(finding.remedy)}"
+        )
+    return parts
+
+
+def _artifact_table(artifacts: Sequence[Artifact]) -> str:
+    rows = [
+        [
+            f"`{artifact.path.name}`",
+            artifact.format,
+            format_size(artifact.virtual_size),
+            format_size(artifact.file_size),
+            _cell(artifact.proof),
+            f"`{artifact.sha256}`",
+        ]
+        for artifact in artifacts
+    ]
+    return _table(["Image", "Format", "Disk size", "File size", "Proof", "SHA-256"], rows)
+
+
+def _try_it(report: Report) -> str:
+    if report.image is not None and report.image.architecture == "arm64":
+        return "The images are for an arm64 machine with UEFI firmware; all disks belong to it, in the order above."
+    uefi = report.image is not None and report.image.boot_mode.startswith("UEFI")
+    firmware = " The image may start by UEFI: if nothing boots, add `-bios /usr/share/ovmf/OVMF.fd`." if uefi else ""
+    return (
+        "The disks belong to one machine, in this order, on virtio. To see it boot on this machine, changing nothing "
+        f"(Ctrl-A X ends it):{firmware}\n\n```sh\n{try_it_command(report.artifacts)}\n```"
+    )
+
+
+def try_it_command(artifacts: Sequence[Artifact]) -> str:
+    """Return a shell command that boots one set of converted images, qcow2 if there is one, without writing to it."""
+    formats = {artifact.format for artifact in artifacts}
+    chosen = DiskFormat.QCOW2 if DiskFormat.QCOW2 in formats else artifacts[0].format
+    images = [artifact for artifact in artifacts if artifact.format is chosen]
+    images.sort(key=lambda image: (image.role is not DiskRole.SYSTEM, len(image.device), image.device))
+    return shlex.join(boot_argv(images, kvm=kvm_works(announce=False), interactive=True))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell or " " for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Make text from the cloud or the guest harmless inside Markdown: one line, nothing that draws."""
+    shown = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+    for special in "\\|`<>*_[":
+        shown = shown.replace(special, "\\" + special) if special in "|`<*[" else shown
+    return shown

@@ -1,0 +1,99 @@
+"""The stages as Prefect tasks: each one call into a room, with retries for what time mends and a progress bar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import Task, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+
+from converters.convert import convert_disk
+from flows.parameters import Transfer
+from flows.progress import progress_artifact
+from flows.report import Report, write_report
+from fstab_check.examine import examine_guest
+from image_download.download import download_disk
+from image_download.settings import DownloadSettings
+from image_export.export import export_image
+from image_export.limits import Limits
+from image_export.request import Export, ExportRequest
+from migration.artifact import Artifact
+from migration.cloud import Cloud
+from migration.credentials import CredentialSource
+from migration.disk import Disk, DiskFormat
+from migration.errors import MigrationError
+from migration.exported_object import ExportedObject
+from migration.progress import Stop
+from migration.verdict import Verdict
+from migration.workspace import Workspace
+
+
+def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001  # Prefect's signature
+    """Retry what time can mend; a corrupt image is as corrupt the third time."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, MigrationError) and error.transient
+
+
+# The journal, not Prefect's cache, knows what is done: a cache trusts its key even where the file is gone.
+_ONCE: dict[str, Any] = {"cache_policy": NO_CACHE}
+_RETRIED: dict[str, Any] = {
+    **_ONCE,
+    "retries": 4,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=15),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": is_transient,
+}
+
+
+@task(task_run_name="export {request.image_id}", **_RETRIED)
+def export(
+    workspace: Workspace,
+    cloud: Cloud,
+    credentials: CredentialSource,
+    request: ExportRequest,
+    limits: Limits,
+    stop: Stop,
+) -> Export:
+    """Check first, then export the image, or find the export that a run before this one started."""
+    with progress_artifact("export", f"ECS exports {request.image_id}") as progress:
+        return export_image(workspace, cloud, credentials, request, limits=limits, progress=progress, stop=stop)
+
+
+@task(task_run_name="download {exported.stem}", **_RETRIED)
+def download(
+    workspace: Workspace,
+    cloud: Cloud,
+    credentials: CredentialSource,
+    exported: ExportedObject,
+    transfer: Transfer,
+    stop: Stop,
+) -> Disk:
+    """Bring one disk home, proven."""
+    settings = DownloadSettings(
+        connections=transfer.connections, part_size=transfer.part_size_mib << 20, keep_objects=transfer.keep_objects
+    )
+    with progress_artifact(f"download-{exported.device}", f"Download of {exported.key}") as progress:
+        return download_disk(workspace, cloud, credentials, exported, settings=settings, progress=progress, stop=stop)
+
+
+@task(task_run_name="check fstab", **_ONCE)
+def check_fstab(disks: tuple[Disk, ...]) -> Verdict:
+    """Look into the guest; what is found is the verdict, never an exception."""
+    return examine_guest(disks)
+
+
+@task(task_run_name="convert {disk.stem} to {to}", **_ONCE)
+def convert(workspace: Workspace, disk: Disk, to: DiskFormat, stop: Stop) -> Artifact:
+    """Convert one disk to one format, proven equal."""
+    with progress_artifact(f"convert-{disk.device}-{to}", f"{disk.path.name} → {to}") as progress:
+        return convert_disk(workspace, disk, to, progress=progress, stop=stop)
+
+
+@task(task_run_name="report", **_ONCE)
+def publish(workspace: Workspace, report: Report) -> None:
+    """Write the report into the workspace and show it beside the run."""
+    text = write_report(workspace, report)
+    create_markdown_artifact(text, key="migration-report", description=report.title)

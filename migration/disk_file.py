@@ -1,0 +1,72 @@
+"""Turns disk files that already lie on this machine into `Disk`s: which disk, which format, how large."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from migration.disk import Disk, DiskFormat, DiskRole, parse_disk_argument
+from migration.errors import InvalidInput
+from migration.run import run
+
+
+def find_disks(arguments: Sequence[str]) -> tuple[Disk, ...]:
+    """Return the disks meant by command-line words (see `parse_disk_argument`), the system disk first.
+
+    Raises `InvalidInput` for a missing file, an unknown format, or two files for one device.
+    """
+    disks: dict[str, Disk] = {}
+    for argument in arguments:
+        disk = _find_disk(argument)
+        if disk.device in disks:
+            raise InvalidInput(
+                f"{disks[disk.device].path} and {disk.path} are both given as {disk.device}",
+                f"give one of them another device: xvdz={disk.path}",
+            )
+        disks[disk.device] = disk
+    return tuple(
+        sorted(disks.values(), key=lambda disk: (disk.role is not DiskRole.SYSTEM, len(disk.device), disk.device))
+    )
+
+
+def find_disks_in(directory: Path) -> tuple[Disk, ...]:
+    """Return the disks that lie in `directory` under the names a workspace gives them."""
+    found = [
+        str(path)
+        for path in sorted(directory.iterdir())
+        if path.is_file() and not path.name.startswith(".") and DiskFormat.from_suffix(path.suffix)
+    ]
+    if not found:
+        raise InvalidInput(f"{directory}: no disks here", "expected system.raw, data_xvdb.raw … in this folder")
+    return find_disks(found)
+
+
+def _find_disk(argument: str) -> Disk:
+    role, device, path = parse_disk_argument(argument)
+    path = path.expanduser().absolute()
+    disk_format = DiskFormat.from_suffix(path.suffix)
+    if disk_format is None:
+        raise InvalidInput(
+            f"{path}: {path.suffix or 'a name without a suffix'} is no disk format that is known here",
+            "unpack it first, and name it .raw, .qcow2, .vmdk, .vhd, .vhdx or .vdi",
+        )
+    if not path.is_file():
+        raise InvalidInput(f"{path}: there is no such file", "check the path")
+    try:
+        with path.open("rb") as file:
+            is_packed = file.read(2) == b"\x1f\x8b"
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror}", "check who may read it") from error
+    if is_packed:
+        raise InvalidInput(f"{path}: this is a gzip archive, whatever its name says", "unpack it with tar xzSf first")
+    size = path.stat().st_size if disk_format is DiskFormat.RAW else _virtual_size(path, disk_format)
+    if size == 0:
+        raise InvalidInput(f"{path}: the file is empty", "was the download interrupted? Fetch it again")
+    return Disk(device=device, role=role, path=path, format=disk_format, virtual_size=size)
+
+
+def _virtual_size(path: Path, disk_format: DiskFormat) -> int:
+    """Return what the guest sees, in bytes. The format is named: its first bytes are the guest's word."""
+    answer = json.loads(run(["qemu-img", "info", "--output=json", "-f", disk_format, path]))
+    return int(answer["virtual-size"])

@@ -1,0 +1,1 @@
+"""Stage 5: what the other side needs to run the converted images."""

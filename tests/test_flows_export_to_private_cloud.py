@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.account import add_image
+from emulator.object_store import add_bucket
+from emulator.server import EmulatedCloud, Variants, emulated_cloud
+from migration.disk import Disk
+from migration.errors import WorkspaceInUse
+from migration.workspace import open_workspace
+from tests.conftest import BUCKET, IMAGE_ID
+from tests.prefect_fixtures import PROJECT, PrefectServer, demo_disks, prefect_server
+
+__all__ = ["demo_disks", "prefect_server"]
+
+pytestmark = pytest.mark.slow
+
+DEMO_IMAGE = "m-bp1demoserver00000001"
+NAME = "export-to-private-cloud"
+QUICK = Variants(export_seconds=0.5)
+
+
+@pytest.fixture
+def demo_cloud(tmp_path: Path, demo_disks: tuple[Disk, ...]) -> Iterator[EmulatedCloud]:
+    """A cloud with the demo server's image, all three disks, and another that lost its last one."""
+    folder = tmp_path / "cloud"
+    add_image(folder, DEMO_IMAGE, demo_disks)
+    add_bucket(folder, BUCKET)
+    with emulated_cloud(folder, variants=QUICK) as cloud:
+        yield cloud
+
+
+def parameters(cloud: EmulatedCloud, image_id: str, workspace: Path, **more: Any) -> dict[str, Any]:
+    """Return what the flow is run with."""
+    endpoints = {"ecs_endpoint": cloud.ecs_endpoint, "oss_endpoint": cloud.oss_endpoint}
+    return {
+        "image_id": image_id, "bucket": BUCKET, "region_id": cloud.region_id,
+        "workspace": str(workspace), "endpoints": endpoints, **more,
+    }  # fmt: skip
+
+
+def start(server: PrefectServer, given: dict[str, Any]) -> str:
+    """Start a run of the deployment as the UI does, and return its id."""
+    deployment = server.deployment(NAME)
+    return str(server.ask("POST", f"/deployments/{deployment['id']}/create_flow_run", {"parameters": given})["id"])
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def test_literal_command_moves_a_real_server(
+    prefect_server: PrefectServer, demo_cloud: EmulatedCloud, demo_disks: tuple[Disk, ...], tmp_path: Path
+) -> None:
+    # A site's own defaults, set on the deployment as prefect.yaml or the UI would.
+    given = parameters(demo_cloud, DEMO_IMAGE, tmp_path / "w", formats=["qcow2", "vmdk"])
+    prefect_server.ask("PATCH", f"/deployments/{prefect_server.deployment(NAME)['id']}", {"parameters": given})
+
+    command = prefect_server.run("prefect", "deployment", "run", "export-to-private-cloud")
+
+    assert command.returncode == 0, command.stderr
+    flow = {"flows": {"name": {"any_": [NAME]}}}
+    [run] = prefect_server.ask("POST", "/flow_runs/filter", {**flow, "sort": "EXPECTED_START_TIME_DESC", "limit": 1})
+    state = prefect_server.wait_for(run["id"], "COMPLETED", "FAILED", "CRASHED")
+    logs = prefect_server.logs(run["id"])
+    assert state[0] == "COMPLETED", f"{state[1]}\n{logs}"
+    for disk in demo_disks:
+        assert sha256(tmp_path / "w" / "disks" / f"{disk.stem}.raw") == sha256(disk.path)
+        for image_format in ("qcow2", "vmdk"):
+            image = tmp_path / "w" / "images" / f"{disk.stem}.{image_format}"
+            compared = subprocess.run(
+                ["qemu-img", "compare", "-f", "raw", "-F", image_format, disk.path, image], check=False
+            )
+            assert compared.returncode == 0
+    artifacts = prefect_server.artifacts(run["id"])
+    assert artifacts["migration-report"] == (tmp_path / "w" / "report.md").read_text()
+    assert "nothing stands in the way" in artifacts["migration-report"]
+    assert {float(data) for key, data in artifacts.items() if key != "migration-report"} == {100.0}
+    assert {"export", "download-xvdc", "convert-xvda-vmdk"} <= set(artifacts)
+    everything = f"{logs}{artifacts}{(tmp_path / 'w' / 'journal.json').read_text()}{json.dumps(run)}"
+    assert demo_cloud.access_key_secret not in everything
+    assert "Converting" in logs, "the stages' own lines reach the run"
+
+    again = start(prefect_server, given)
+    assert prefect_server.wait_for(again, "COMPLETED", "FAILED", "CRASHED")[0] == "COMPLETED"
+    assert demo_cloud.count("ExportImage") == 1
+    assert sum(call.action.startswith("GET") and call.action.endswith(".tar.gz") for call in demo_cloud.calls) > 0
+
+
+def test_mismatch_stops_before_converting_unless_only_a_warning_is_wanted(
+    prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
+) -> None:
+    folder = tmp_path / "cloud"
+    add_image(folder, DEMO_IMAGE, demo_disks[:2])  # fstab still mounts the third disk
+    add_bucket(folder, BUCKET)
+    with emulated_cloud(folder, variants=QUICK) as cloud:
+        given = parameters(cloud, DEMO_IMAGE, tmp_path / "w")
+        refused = start(prefect_server, given)
+        state, message = prefect_server.wait_for(refused, "COMPLETED", "FAILED", "CRASHED")
+        assert state == "FAILED"
+        assert "/etc/fstab does not match the exported disks" in message
+        assert list((tmp_path / "w" / "images").iterdir()) == []
+        assert "/srv/archive" in prefect_server.artifacts(refused)["migration-report"]
+        assert "Traceback" not in prefect_server.logs(refused)
+
+        warned = start(prefect_server, {**given, "on_fstab_mismatch": "warn"})
+        assert prefect_server.wait_for(warned, "COMPLETED", "FAILED", "CRASHED")[0] == "COMPLETED"
+        assert sorted(path.name for path in (tmp_path / "w" / "images").iterdir()) == [
+            "data_xvdb.qcow2",
+            "system.qcow2",
+        ]
+        assert cloud.count("ExportImage") == 1
+
+
+def test_cancelled_run_ends_its_work_and_is_resumed(
+    prefect_server: PrefectServer, emulated_cloud: EmulatedCloud, raw_disks: tuple[Disk, ...], tmp_path: Path
+) -> None:
+    emulated_cloud.variants = Variants(bytes_per_second=40_000)
+    # The disks hold no guest, so that looking at them is bound to fail; the run goes on with a warning.
+    given = parameters(emulated_cloud, IMAGE_ID, tmp_path / "w", on_fstab_mismatch="warn")
+    run = start(prefect_server, given)
+    wait_for_download(emulated_cloud)
+
+    cancelled = prefect_server.run("prefect", "flow-run", "cancel", run)
+
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert prefect_server.wait_for(run, "CANCELLED", "FAILED", "CRASHED", "COMPLETED", seconds=60)[0] == "CANCELLED"
+    with open_workspace(tmp_path / "w"):
+        pass  # nobody holds it
+    emulated_cloud.variants = Variants()
+    assert prefect_server.wait_for(start(prefect_server, given), "COMPLETED", "FAILED", "CRASHED")[0] == "COMPLETED"
+    assert emulated_cloud.count("ExportImage") == 1
+    report = (tmp_path / "w" / "report.md").read_text()
+    assert "could not be examined: whether it boots is unknown" in report
+    for disk in raw_disks:
+        assert sha256(tmp_path / "w" / "disks" / f"{disk.stem}.raw") == sha256(disk.path)
+
+
+def test_killed_run_goes_on_where_it_was(
+    prefect_server: PrefectServer, emulated_cloud: EmulatedCloud, raw_disks: tuple[Disk, ...], tmp_path: Path
+) -> None:
+    argv: list[str | Path] = [
+        sys.executable, "-m", "ferry", "run", IMAGE_ID, "--bucket", BUCKET, "--region", emulated_cloud.region_id,
+        "--workspace", tmp_path / "w", "--on-fstab-mismatch", "warn", "--to", "vmdk", "--json",
+        "--ecs-endpoint", emulated_cloud.ecs_endpoint, "--oss-endpoint", emulated_cloud.oss_endpoint,
+    ]  # fmt: skip
+    emulated_cloud.variants = Variants(bytes_per_second=40_000)
+    with subprocess.Popen(argv, cwd=PROJECT, env=dict(prefect_server.env), start_new_session=True) as victim:
+        wait_for_download(emulated_cloud)
+        with pytest.raises(WorkspaceInUse), open_workspace(tmp_path / "w"):
+            pass
+        os.killpg(victim.pid, signal.SIGKILL)
+
+    emulated_cloud.variants = Variants()
+    done = subprocess.run(
+        argv, cwd=PROJECT, env=dict(prefect_server.env), capture_output=True, text=True, check=False, timeout=300
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert emulated_cloud.count("ExportImage") == 1
+    assert sorted(Path(image).name for image in json.loads(done.stdout)["images"]) == [
+        "data_xvdb.vmdk", "data_xvdc.vmdk", "system.vmdk",
+    ]  # fmt: skip
+    for disk in raw_disks:
+        assert sha256(tmp_path / "w" / "disks" / f"{disk.stem}.raw") == sha256(disk.path)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(victim.pid, 0)
+        pytest.fail("a child of the killed run is still there")
+
+
+def test_refused_preflight_fails_the_run_with_every_broken_rule(
+    prefect_server: PrefectServer, emulated_cloud: EmulatedCloud, tmp_path: Path
+) -> None:
+    given = parameters(emulated_cloud, IMAGE_ID, tmp_path / "w", bucket="exports-shanghai", limits={"data_disk_gib": 1})
+    run = start(prefect_server, {**given, "image_id": IMAGE_ID})
+    state, message = prefect_server.wait_for(run, "COMPLETED", "FAILED", "CRASHED")
+    assert state == "FAILED"
+    assert "cn-shanghai" in message
+    assert emulated_cloud.count("ExportImage") == 0
+
+
+def test_parameters_are_refused_when_the_run_is_created(prefect_server: PrefectServer) -> None:
+    command = prefect_server.run(
+        "prefect",
+        "deployment",
+        "run",
+        NAME,
+        "-p",
+        "image_id=../../etc",
+        "-p",
+        "bucket=b-1",
+        "-p",
+        "region_id=cn-hangzhou",
+    )
+    assert command.returncode != 0
+    assert "image_id" in command.stdout + command.stderr
+
+
+def test_prepare_test_image_checks_and_converts_what_lies_on_disk(
+    prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
+) -> None:
+    command = prefect_server.run(
+        "prefect", "deployment", "run", "prepare-test-image", "--watch",
+        "-p", f"workspace={tmp_path / 'w'}", "-p", f"disks={json.dumps([str(disk.path) for disk in demo_disks])}",
+    )  # fmt: skip
+    assert command.returncode == 0, command.stdout + command.stderr
+    assert sorted(path.name for path in (tmp_path / "w" / "images").iterdir()) == [
+        "data_xvdb.qcow2", "data_xvdc.qcow2", "system.qcow2",
+    ]  # fmt: skip
+    assert "nothing stands in the way" in (tmp_path / "w" / "report.md").read_text()
+
+
+def wait_for_download(cloud: EmulatedCloud) -> None:
+    """Return once bytes of an object are under way."""
+    deadline = time.monotonic() + 120
+    while not any(call.action.startswith("GET") and call.action.endswith(".tar.gz") for call in cloud.calls):
+        assert time.monotonic() < deadline, f"nothing was downloaded: {[call.action for call in cloud.calls]}"
+        time.sleep(0.2)
+    time.sleep(1)
