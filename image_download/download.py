@@ -139,6 +139,8 @@ class _Download:
         """Do what is left to do: fetch the object, unpack it if it is packed."""
         fetched = self._find_object() or self._fetch()
         disk = fetched if isinstance(fetched, Disk) else self._unpack(fetched)
+        if self.exported.crc64 is None:
+            log.warning("%s: %s", disk.path.name, disk.proof)
         size = f"{format_size(disk.virtual_size)}, {format_size(disk.path.stat().st_blocks * 512)} on disk"
         log.info("%s is here: %s; %s", disk.path.name, size, disk.proof)
         return disk
@@ -207,8 +209,13 @@ class _Download:
         size = None if exported.format is not DiskFormat.RAW or self.settings.accept_other_size else exported.disk_size
         log.info("Unpacking %s (%s)", self._object.name, format_size(record.object.size))
         packing = exported.packing if exported.packing is not Packing.NONE else Packing.TAR_GZIP
-        with self._object.open("rb") as packed:
-            unpacked = unpack_disk(packed, packing, path, subject=exported.key, size=size, stop=self.stop)
+        try:
+            with self._object.open("rb") as packed:
+                unpacked = unpack_disk(packed, packing, path, subject=exported.key, size=size, stop=self.stop)
+        except CorruptData:
+            if exported.crc64 is None:  # it may be our copy that is wrong
+                self._object.unlink()
+            raise
         disk_format = find_format(exported, path)
         path = path.rename(self._disk_path(disk_format))
         disk = self._record_disk(path, disk_format, unpacked.crc64)
