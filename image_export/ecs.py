@@ -24,7 +24,7 @@ from aliyunsdkecs.request.v20140526.ExportImageRequest import ExportImageRequest
 from image_export.answer import Answer, read_items, read_number, read_text, write_time
 from image_export.image import parse_image
 from image_export.request import ExportRequest
-from image_export.sdk_failure import EcsRefused, EcsUnavailable, failure_from_sdk, unreadable_answer
+from image_export.sdk_failure import EcsRefused, EcsUnavailable, failure_from_sdk, refusal, unreadable_answer
 from image_export.task import ExportTask, parse_task
 from migration.cloud import Cloud, is_loopback
 from migration.credentials import Credentials, CredentialSource
@@ -179,9 +179,13 @@ class Ecs:
             answer = json.loads(body)
         except ValueError:  # the SDK hands over any body of a 200
             answer = None
-        if isinstance(answer, dict):
-            return answer
-        raise unreadable_answer(subject)
+        if not isinstance(answer, dict):
+            raise unreadable_answer(subject)
+        # No success has a Code. With which status a dry run says that it passed is not documented: 200 may be it.
+        if code := read_text(answer, "Code"):
+            message, request_id = read_text(answer, "Message"), read_text(answer, "RequestId")
+            raise refusal(subject, code, message, credentials, status=200, request_id=request_id)
+        return answer
 
     def _client_for(self, credentials: Credentials) -> AcsClient:
         """Return the SDK's client for these keys; the one of the last call where they are the same."""

@@ -22,8 +22,9 @@ GLANCE = 0.5  # seconds between two looks at `stop`
 class Policy:
     """Intervals and patiences, all in seconds. The defaults are for the real cloud.
 
-    The vendor's throttling page asks for polling that backs off, at one call a second at most; an
-    export takes minutes to hours, so that a look every 10 to 30 s loses nothing.
+    The vendor's throttling page asks for polling that backs off, at one call a second at most. The first
+    looks come soon, as refusals and failures do; an export takes minutes to hours, so that later a look
+    every half minute loses nothing.
     """
 
     first_interval: float = 2.0

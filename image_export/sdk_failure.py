@@ -40,7 +40,9 @@ class EcsUnavailable(EcsRefused, CloudUnavailable):
 def failure_from_sdk(subject: str, url: str, error: Exception, credentials: Credentials) -> EcsRefused:
     """Return our error for what came out of the SDK while it did `subject` at `url`."""
     if isinstance(error, ServerException):
-        return _refusal(subject, error, credentials)
+        code, message = str(error.get_error_code() or ""), str(error.get_error_msg() or "")
+        request_id = str(error.get_request_id() or "")
+        return refusal(subject, code, message, credentials, status=error.get_http_status(), request_id=request_id)
     if isinstance(error, ClientException):
         return _no_answer(subject, url, str(error.get_error_msg()), credentials)
     if isinstance(error, IndexError):  # the SDK looks for a colon in the message of this error alone
@@ -57,9 +59,10 @@ def unreadable_answer(subject: str, detail: str = "") -> EcsUnavailable:
     )
 
 
-def _refusal(subject: str, error: ServerException, credentials: Credentials) -> EcsRefused:
-    code, message = str(error.get_error_code() or ""), str(error.get_error_msg() or "")
-    status, request_id = error.get_http_status(), str(error.get_request_id() or "")
+def refusal(
+    subject: str, code: str, message: str, credentials: Credentials, *, status: int | None, request_id: str
+) -> EcsRefused:
+    """Return our error for an error code of the cloud."""
     advice = find_advice(code, message, status)
     if code == "SDK.UnknownServerError":
         return unreadable_answer(subject, f" (HTTP {status})")

@@ -20,8 +20,8 @@ from migration.disk import DiskRole
 from migration.image import GIB, Image, ImageDisk
 
 HURRIED = Policy(
-    first_interval=0.01, longest_interval=0.03, read_timeout=2.0, answer_patience=0.5, silence_patience=0.5,
-    busy_patience=5.0, lost_reply_patience=0.2, missing_task_patience=0.1, objects_patience=0.1, cancel_patience=5.0,
+    first_interval=0.01, longest_interval=0.03, read_timeout=5.0, answer_patience=10.0, silence_patience=10.0,
+    busy_patience=10.0, lost_reply_patience=0.2, missing_task_patience=0.1, objects_patience=0.1, cancel_patience=10.0,
 )  # fmt: skip
 
 KEYS = Credentials(

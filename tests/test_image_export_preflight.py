@@ -93,7 +93,7 @@ def finding_of(facts: PreflightFacts, rule: str) -> PreflightFinding:
         pytest.param(no_bucket(GONE), "bucket", REFUSE, "gone", id="no-bucket"),
         pytest.param(no_bucket(DENIED), "bucket", UNKNOWN, "no", id="bucket-not-readable"),
         pytest.param(
-            no_bucket(OssRefused("elsewhere", code="AccessDenied", endpoint="oss-x.aliyuncs.com")), "bucket", REFUSE, "",
+            no_bucket(OssRefused("far", code="AccessDenied", endpoint="oss-x.aliyuncs.com")), "bucket", REFUSE, "",
             id="bucket-behind-another-endpoint",
         ),
         pytest.param(no_bucket(CloudUnavailable("silence")), "bucket", UNKNOWN, "silence", id="oss-silent"),
