@@ -46,18 +46,18 @@ def pack_tar(disk: Path, member: str, form: TarMember, packed: Packed) -> Iterat
     info = tarfile.TarInfo(member)
     with disk.open("rb") as stream:
         status = os.fstat(stream.fileno())
-        info.size, info.mtime, info.mode = status.st_size, int(status.st_mtime), 0o644
+        size = info.size = status.st_size
+        info.mtime, info.mode = int(status.st_mtime), 0o644
         if form is TarMember.PLAIN:
             yield info.tobuf(tarfile.GNU_FORMAT)
             yield from _padded(_read_all(stream.fileno(), packed))
         else:
             extents = list(find_extents(stream.fileno()))
-            if not extents or sum(extents[-1]) < info.size:
-                extents.append((info.size, 0))  # GNU tar marks a hole at the end so
-            yield from (
-                _gnu_sparse_header(info, extents) if form is TarMember.GNU_SPARSE else _pax_sparse_header(info, extents)
-            )
-            yield from _padded(_read_extents(stream.fileno(), info.size, extents, packed))
+            if not extents or sum(extents[-1]) < size:
+                extents.append((size, 0))  # GNU tar marks a hole at the end so
+            header = _gnu_sparse_header if form is TarMember.GNU_SPARSE else _pax_sparse_header
+            yield from header(info, extents)
+            yield from _padded(_read_extents(stream.fileno(), size, extents, packed))
     yield bytes(2 * BLOCK)
 
 
