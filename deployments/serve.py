@@ -52,7 +52,15 @@ def serving(port: int, limit: int, environment: Mapping[str, str]) -> Iterator[t
     if _listens(port):
         sys.exit(f"port {port} is in use: is a server running already? Choose another with --port")
     url = f"http://127.0.0.1:{port}/api"
-    env = {**environment, "PREFECT_API_URL": url, "PREFECT_SERVER_API_PORT": str(port), "DO_NOT_TRACK": "1"}
+    env = {
+        **environment,
+        "PREFECT_API_URL": url,
+        "PREFECT_SERVER_API_PORT": str(port),
+        "DO_NOT_TRACK": "1",
+        # The one plugin completes command lines. In processes that import Prefect inside an event loop, as
+        # those that run a cancelled flow's hooks do, Prefect 3.8.8 cannot start any and says so at length.
+        "PREFECT_PLUGINS_ENABLED": "false",
+    }
     with contextlib.ExitStack() as stack:
         # The port goes by environment: given as an option only, the UI looks for its API elsewhere.
         server = stack.enter_context(_running([str(PREFECT), "server", "start"], env))

@@ -18,9 +18,11 @@ from emulator.account import add_image
 from emulator.object_store import add_bucket
 from emulator.server import EmulatedCloud, Variants, emulated_cloud
 from migration.disk import Disk
+from migration.disk_file import find_disks_in
 from migration.errors import WorkspaceInUse
+from migration.image import GIB
 from migration.workspace import open_workspace
-from tests.conftest import BUCKET, IMAGE_ID
+from tests.conftest import BUCKET, FAR_BUCKET, IMAGE_ID, write_raw
 from tests.prefect_fixtures import PROJECT, PrefectServer, demo_disks, prefect_server
 
 __all__ = ["demo_disks", "prefect_server"]
@@ -42,12 +44,32 @@ def demo_cloud(tmp_path: Path, demo_disks: tuple[Disk, ...]) -> Iterator[Emulate
         yield cloud
 
 
+@pytest.fixture(scope="session")
+def hollow_disks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Disk, ...]:
+    """Three disks of whole GiB, as ECS has them, that hold random bytes and no guest. Do not write to them."""
+    folder = tmp_path_factory.mktemp("hollow-disks")
+    for seed, name in enumerate(("system.raw", "data_xvdb.raw", "data_xvdc.raw")):
+        write_raw(folder / name, GIB, seed=seed)
+    return find_disks_in(folder)
+
+
+@pytest.fixture
+def hollow_cloud(tmp_path: Path, hollow_disks: tuple[Disk, ...]) -> Iterator[EmulatedCloud]:
+    """A cloud with an image whose disks hold no guest, so that looking at them is bound to fail."""
+    folder = tmp_path / "hollow-cloud"
+    add_image(folder, IMAGE_ID, hollow_disks)
+    add_bucket(folder, BUCKET)
+    add_bucket(folder, FAR_BUCKET, region_id="cn-shanghai")
+    with emulated_cloud(folder, variants=QUICK) as cloud:
+        yield cloud
+
+
 def parameters(cloud: EmulatedCloud, image_id: str, workspace: Path, **more: Any) -> dict[str, Any]:
     """Return what the flow is run with."""
     endpoints = {"ecs_endpoint": cloud.ecs_endpoint, "oss_endpoint": cloud.oss_endpoint}
     return {
         "image_id": image_id, "bucket": BUCKET, "region_id": cloud.region_id,
-        "workspace": str(workspace), "endpoints": endpoints, **more,
+        "workspace": str(workspace), "endpoints": endpoints, "formats": ["qcow2"], **more,
     }  # fmt: skip
 
 
@@ -69,7 +91,7 @@ def test_literal_command_moves_a_real_server(
     prefect_server: PrefectServer, demo_cloud: EmulatedCloud, demo_disks: tuple[Disk, ...], tmp_path: Path
 ) -> None:
     # A site's own defaults, set on the deployment as prefect.yaml or the UI would.
-    given = parameters(demo_cloud, DEMO_IMAGE, tmp_path / "w", formats=["qcow2", "vmdk"])
+    given = parameters(demo_cloud, DEMO_IMAGE, tmp_path / "w") | {"formats": ["qcow2", "vmdk"]}
     prefect_server.ask("PATCH", f"/deployments/{prefect_server.deployment(NAME)['id']}", {"parameters": given})
 
     command = prefect_server.run("prefect", "deployment", "run", "export-to-private-cloud")
@@ -96,11 +118,6 @@ def test_literal_command_moves_a_real_server(
     everything = f"{logs}{artifacts}{(tmp_path / 'w' / 'journal.json').read_text()}{json.dumps(run)}"
     assert demo_cloud.access_key_secret not in everything
     assert "Converting" in logs, "the stages' own lines reach the run"
-
-    again = start(prefect_server, given)
-    assert prefect_server.wait_for(again, "COMPLETED", "FAILED", "CRASHED")[0] == "COMPLETED"
-    assert demo_cloud.count("ExportImage") == 1
-    assert sum(call.action.startswith("GET") and call.action.endswith(".tar.gz") for call in demo_cloud.calls) > 0
 
 
 def test_mismatch_stops_before_converting_unless_only_a_warning_is_wanted(
@@ -129,13 +146,12 @@ def test_mismatch_stops_before_converting_unless_only_a_warning_is_wanted(
 
 
 def test_cancelled_run_ends_its_work_and_is_resumed(
-    prefect_server: PrefectServer, emulated_cloud: EmulatedCloud, raw_disks: tuple[Disk, ...], tmp_path: Path
+    prefect_server: PrefectServer, hollow_cloud: EmulatedCloud, hollow_disks: tuple[Disk, ...], tmp_path: Path
 ) -> None:
-    emulated_cloud.variants = Variants(bytes_per_second=40_000)
-    # The disks hold no guest, so that looking at them is bound to fail; the run goes on with a warning.
-    given = parameters(emulated_cloud, IMAGE_ID, tmp_path / "w", on_fstab_mismatch="warn")
+    hollow_cloud.variants = Variants(bytes_per_second=40_000)
+    given = parameters(hollow_cloud, IMAGE_ID, tmp_path / "w", on_fstab_mismatch="warn")
     run = start(prefect_server, given)
-    wait_for_download(emulated_cloud)
+    wait_for_download(hollow_cloud)
 
     cancelled = prefect_server.run("prefect", "flow-run", "cancel", run)
 
@@ -143,41 +159,41 @@ def test_cancelled_run_ends_its_work_and_is_resumed(
     assert prefect_server.wait_for(run, "CANCELLED", "FAILED", "CRASHED", "COMPLETED", seconds=60)[0] == "CANCELLED"
     with open_workspace(tmp_path / "w"):
         pass  # nobody holds it
-    emulated_cloud.variants = Variants()
+    hollow_cloud.variants = Variants()
     assert prefect_server.wait_for(start(prefect_server, given), "COMPLETED", "FAILED", "CRASHED")[0] == "COMPLETED"
-    assert emulated_cloud.count("ExportImage") == 1
+    assert hollow_cloud.count("ExportImage") == 1
     report = (tmp_path / "w" / "report.md").read_text()
     assert "could not be examined: whether it boots is unknown" in report
-    for disk in raw_disks:
+    for disk in hollow_disks:
         assert sha256(tmp_path / "w" / "disks" / f"{disk.stem}.raw") == sha256(disk.path)
 
 
 def test_killed_run_goes_on_where_it_was(
-    prefect_server: PrefectServer, emulated_cloud: EmulatedCloud, raw_disks: tuple[Disk, ...], tmp_path: Path
+    prefect_server: PrefectServer, hollow_cloud: EmulatedCloud, hollow_disks: tuple[Disk, ...], tmp_path: Path
 ) -> None:
     argv: list[str | Path] = [
-        sys.executable, "-m", "ferry", "run", IMAGE_ID, "--bucket", BUCKET, "--region", emulated_cloud.region_id,
+        sys.executable, "-m", "ferry", "run", IMAGE_ID, "--bucket", BUCKET, "--region", hollow_cloud.region_id,
         "--workspace", tmp_path / "w", "--on-fstab-mismatch", "warn", "--to", "vmdk", "--json",
-        "--ecs-endpoint", emulated_cloud.ecs_endpoint, "--oss-endpoint", emulated_cloud.oss_endpoint,
+        "--ecs-endpoint", hollow_cloud.ecs_endpoint, "--oss-endpoint", hollow_cloud.oss_endpoint,
     ]  # fmt: skip
-    emulated_cloud.variants = Variants(bytes_per_second=40_000)
+    hollow_cloud.variants = Variants(bytes_per_second=40_000)
     with subprocess.Popen(argv, cwd=PROJECT, env=dict(prefect_server.env), start_new_session=True) as victim:
-        wait_for_download(emulated_cloud)
+        wait_for_download(hollow_cloud)
         with pytest.raises(WorkspaceInUse), open_workspace(tmp_path / "w"):
             pass
         os.killpg(victim.pid, signal.SIGKILL)
 
-    emulated_cloud.variants = Variants()
+    hollow_cloud.variants = Variants()
     done = subprocess.run(
         argv, cwd=PROJECT, env=dict(prefect_server.env), capture_output=True, text=True, check=False, timeout=300
     )
 
     assert done.returncode == 0, done.stderr
-    assert emulated_cloud.count("ExportImage") == 1
+    assert hollow_cloud.count("ExportImage") == 1
     assert sorted(Path(image).name for image in json.loads(done.stdout)["images"]) == [
         "data_xvdb.vmdk", "data_xvdc.vmdk", "system.vmdk",
     ]  # fmt: skip
-    for disk in raw_disks:
+    for disk in hollow_disks:
         assert sha256(tmp_path / "w" / "disks" / f"{disk.stem}.raw") == sha256(disk.path)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(victim.pid, 0)
@@ -185,14 +201,14 @@ def test_killed_run_goes_on_where_it_was(
 
 
 def test_refused_preflight_fails_the_run_with_every_broken_rule(
-    prefect_server: PrefectServer, emulated_cloud: EmulatedCloud, tmp_path: Path
+    prefect_server: PrefectServer, hollow_cloud: EmulatedCloud, tmp_path: Path
 ) -> None:
-    given = parameters(emulated_cloud, IMAGE_ID, tmp_path / "w", bucket="exports-shanghai", limits={"data_disk_gib": 1})
+    given = parameters(hollow_cloud, IMAGE_ID, tmp_path / "w", bucket=FAR_BUCKET, limits={"data_disk_gib": 1})
     run = start(prefect_server, {**given, "image_id": IMAGE_ID})
     state, message = prefect_server.wait_for(run, "COMPLETED", "FAILED", "CRASHED")
     assert state == "FAILED"
     assert "cn-shanghai" in message
-    assert emulated_cloud.count("ExportImage") == 0
+    assert hollow_cloud.count("ExportImage") == 0
 
 
 def test_parameters_are_refused_when_the_run_is_created(prefect_server: PrefectServer) -> None:
