@@ -129,6 +129,7 @@ class _Download:
         if exported.packing is not Packing.NONE or fingerprint is None or fingerprint.size != exported.size:
             return None
         if exported.crc64 is None or crc64_of_file(path, self.stop) != exported.crc64:
+            log.warning("%s lies there, but cannot be shown to be what OSS has: it will be replaced", path.name)
             return None
         log.info("%s lies there already, equal to what OSS has", path.name)
         disk = self._record_disk(path, exported.format, exported.crc64)
@@ -156,6 +157,8 @@ class _Download:
 
     def _fetch(self) -> Disk | ObjectRecord:
         """Fetch and prove the object. A disk that is not packed is thereby finished."""
+        if not self.exported.size:
+            raise CorruptData(f"{self.exported.key}: the object is empty", "export the image again with a new prefix")
         self._check_free_space()
         with (
             open_part_store(self._object, self._identity, self.settings.part_size) as store,

@@ -145,6 +145,11 @@ def test_disk_of_another_size_than_the_image_tells_is_refused_and_kept(home: Hom
     assert len(home.ranges) == before
 
 
+def test_empty_object_is_no_disk(home: Home) -> None:
+    with pytest.raises(CorruptData, match="empty"):
+        home.download(put_disk(home.cloud, b""))
+
+
 # --- asking the journal first
 
 
