@@ -181,8 +181,8 @@ class EcsApi:
 
 
 def _describe_operation(task: ExportTask, operation: TaskOperation) -> dict[str, Any]:
-    ended = {TaskStatus.FINISHED: "Success", TaskStatus.FAILED: "Failed"}.get(task.status, "Processing")
-    status = "Success" if operation.succeeded else ("Failed" if operation.error_code else ended)
+    has_failed = operation.error_code or task.status in {TaskStatus.FAILED, TaskStatus.DELETED}
+    status = "Success" if operation.succeeded else ("Failed" if has_failed else "Processing")
     items = {"OSSBucket": task.bucket, "OSSObject": operation.key, "ImageFormat": task.format}
     return {
         "OperationStatus": status, "ErrorCode": operation.error_code, "ErrorMsg": operation.error_message,

@@ -1,12 +1,13 @@
 """Runs the emulated ECS and OSS on loopback: for the length of a block, or until someone asks it to end.
 
-with emulated_cloud(folder) as cloud:
-    AcsClient(cloud.access_key_id, …)    # against cloud.ecs_endpoint
+The account is a folder that `emulator.account` and `emulator.object_store` fill; `Variants` says how the
+cloud behaves. An `EmulatedCloud` hands the stages their `Cloud` and credentials.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -124,15 +125,17 @@ def emulated_cloud(
 ) -> Iterator[EmulatedCloud]:
     """Run the cloud whose account lies in `folder`, on loopback only. Port 0 is any free one.
 
-    Raises `InvalidInput` for a host that is not this machine, a port in use, or an unreadable account.
+    Raises `InvalidInput` for a host that is not this machine, a port in use, an account that is unreadable
+    or that another emulator runs.
     Exports that still run at the end are Failed when the emulator starts again.
     """
     if not is_loopback(host):
         raise InvalidInput(f"{host}: the emulator answers on loopback only", f"use {HOST}")
-    emulation = Emulation(folder, variants)
-    discard_uploads(folder)
-    board = TaskBoard(folder)
     with ExitStack() as stack:
+        stack.enter_context(_owned(folder))
+        emulation = Emulation(folder, variants)
+        discard_uploads(folder)
+        board = TaskBoard(folder)
         stack.callback(board.close)
         ecs_socket = stack.enter_context(_listen(host, ecs_port))
         oss_socket = stack.enter_context(_listen(host, oss_port))
@@ -162,6 +165,20 @@ def serve(
             on_ready(cloud)
         with suppress(KeyboardInterrupt):
             (stop or Stop()).wait()
+
+
+@contextmanager
+def _owned(folder: Path) -> Iterator[None]:
+    """Keep other emulators away from the folder: each takes the other's running exports for dead ones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:  # the kernel's lock ends with the process, however that ends
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InvalidInput(
+                f"{folder}: another emulator runs this account", "stop it, or use another folder"
+            ) from error
+        yield
 
 
 def _split_action(action: str) -> tuple[str, str]:

@@ -67,10 +67,16 @@ def test_cloud_refuses_a_host_that_is_not_this_machine(account: Path, host: str)
         pass
 
 
-def test_cloud_refuses_a_port_in_use(account: Path, emulated_cloud: EmulatedCloud) -> None:
+def test_cloud_refuses_a_port_in_use(tmp_path: Path, emulated_cloud: EmulatedCloud) -> None:
     port = int(emulated_cloud.oss_endpoint.rpartition(":")[2])
-    with pytest.raises(InvalidInput, match="in use"), run_emulated_cloud(account, oss_port=port):
+    with pytest.raises(InvalidInput, match="in use"), run_emulated_cloud(tmp_path / "other", oss_port=port):
         pass
+
+
+def test_cloud_refuses_an_account_that_another_one_runs(account: Path, emulated_cloud: EmulatedCloud) -> None:
+    with pytest.raises(InvalidInput, match="another emulator"), run_emulated_cloud(account):
+        pass
+    assert call_ecs(emulated_cloud, "DescribeImages")["TotalCount"] == 1
 
 
 def test_serve_runs_until_it_is_stopped(account: Path) -> None:
