@@ -78,7 +78,6 @@ def find_credentials() -> CredentialSource:
 
 
 _SIGNED_QUERY = re.compile(r"(?<=[\w/])\?\S*=\S*")
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]+")
 
 
 def redacted(text: str, credentials: Credentials | None = None) -> str:
@@ -90,4 +89,5 @@ def redacted(text: str, credentials: Credentials | None = None) -> str:
     secrets = (credentials.access_key_secret, credentials.security_token) if credentials else ()
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
-    return _UNPRINTABLE.sub(" ", _SIGNED_QUERY.sub("?…", text)).strip()
+    text = _SIGNED_QUERY.sub("?…", text)
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

@@ -82,7 +82,7 @@ class OssRefused(CloudRefused):
 def translated(subject: str) -> Iterator[None]:
     """Turn what oss2 and its transport raise into a `MigrationError` about `subject`.
 
-    The original is not chained: oss2's errors print the whole answer, which for a wrong V4 signature
+    The original is not shown behind it: oss2's errors print the whole answer, which for a wrong V4 signature
     repeats the request with its security token, and a transport's errors print URLs, which may be signed.
     """
     failure: MigrationError | None = None
@@ -101,7 +101,7 @@ def translated(subject: str) -> Iterator[None]:
             "is there a proxy or a login page in between?",
         )
     if failure is not None:
-        raise failure
+        raise failure from None
 
 
 def error_from_oss(subject: str, error: oss2.exceptions.OssError) -> MigrationError:
