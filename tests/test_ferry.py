@@ -1,0 +1,214 @@
+"""The command line as its users meet it: another process, its output, its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from emulator.account import add_image
+from emulator.object_store import add_bucket
+from emulator.server import EmulatedCloud, Variants, emulated_cloud
+from migration.disk import Disk
+from migration.disk_file import find_disks_in
+from migration.image import GIB
+from tests.conftest import BUCKET, FAR_BUCKET, IMAGE_ID, write_raw
+from tests.prefect_fixtures import demo_disks
+
+__all__ = ["demo_disks"]
+
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture
+def small_cloud(tmp_path: Path) -> Iterator[EmulatedCloud]:
+    """A cloud with an image of one disk of 1 GiB, nearly all of it a hole."""
+    folder = tmp_path / "disks"
+    folder.mkdir()
+    write_raw(folder / "system.raw", GIB)
+    add_image(tmp_path / "account", IMAGE_ID, find_disks_in(folder))
+    add_bucket(tmp_path / "account", BUCKET)
+    add_bucket(tmp_path / "account", FAR_BUCKET, region_id="cn-shanghai")
+    with emulated_cloud(tmp_path / "account") as cloud:
+        yield cloud
+
+
+def environment(cloud: EmulatedCloud | None = None) -> dict[str, str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("ALIBABA_", "PREFECT_", "FERRY_"))}
+    env |= {"ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true", "HOME": "/nonexistent"}
+    if cloud is not None:
+        env |= {
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": cloud.access_key_id,
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": cloud.access_key_secret,
+        }
+    return env
+
+
+def ferry(*words: str | Path, cloud: EmulatedCloud | None = None) -> Done:
+    return subprocess.run(
+        [sys.executable, "-m", "ferry", *words],
+        env=environment(cloud),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def cloud_words(cloud: EmulatedCloud, workspace: Path) -> list[str | Path]:
+    return [
+        "--workspace", workspace, "--region", cloud.region_id,
+        "--ecs-endpoint", cloud.ecs_endpoint, "--oss-endpoint", cloud.oss_endpoint,
+    ]  # fmt: skip
+
+
+def test_export_and_download_bring_a_disk_home(small_cloud: EmulatedCloud, tmp_path: Path) -> None:
+    words = cloud_words(small_cloud, tmp_path / "w")
+    exported = ferry("export", IMAGE_ID, "--bucket", BUCKET, *words, "--json", cloud=small_cloud)
+    assert exported.returncode == 0, exported.stderr
+    [found] = json.loads(exported.stdout)["objects"]
+    assert found["key"].endswith(f"_{IMAGE_ID}_system.raw.tar.gz")
+
+    fetched = ferry("download", *words, "--json", cloud=small_cloud)
+    assert fetched.returncode == 0, fetched.stderr
+    [disk] = json.loads(fetched.stdout)["disks"]
+    assert Path(disk["path"]).read_bytes() == (tmp_path / "disks" / "system.raw").read_bytes()
+    for text in (exported.stderr, fetched.stderr, (tmp_path / "w" / "journal.json").read_text()):
+        assert small_cloud.access_key_secret not in text
+
+
+def test_download_takes_an_export_made_by_hand(small_cloud: EmulatedCloud, tmp_path: Path) -> None:
+    key = f"byhand_{IMAGE_ID}_system.raw"
+    small_cloud.put_object(BUCKET, key, tmp_path / "disks" / "system.raw")
+    words = [*cloud_words(small_cloud, tmp_path / "w"), "--bucket", BUCKET, "--image", IMAGE_ID, "--prefix", "byhand"]
+    done = ferry("download", *words, cloud=small_cloud)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "w" / "disks" / "system.raw").read_bytes() == (tmp_path / "disks" / "system.raw").read_bytes()
+    assert small_cloud.count("ExportImage") == 0
+
+
+def test_preflight_alone_exports_nothing_and_lists_every_rule(small_cloud: EmulatedCloud, tmp_path: Path) -> None:
+    words = [*cloud_words(small_cloud, tmp_path / "w"), "--preflight-only", "--json"]
+    done = ferry("export", IMAGE_ID, "--bucket", FAR_BUCKET, "--prefix", "not_allowed", *words, cloud=small_cloud)
+    assert done.returncode == 3
+    refused = {item["rule"]: item for item in json.loads(done.stdout) if item["outcome"] == "refuse"}
+    assert set(refused) == {"bucket", "prefix"}
+    assert "cn-shanghai" in refused["bucket"]["remedy"]
+    assert small_cloud.count("ExportImage") == 0
+
+
+def test_interrupted_download_says_so_and_goes_on(small_cloud: EmulatedCloud, tmp_path: Path) -> None:
+    words = cloud_words(small_cloud, tmp_path / "w")
+    assert ferry("export", IMAGE_ID, "--bucket", BUCKET, *words, cloud=small_cloud).returncode == 0
+    small_cloud.variants = Variants(bytes_per_second=20_000)
+    argv = [sys.executable, "-m", "ferry", "download", *words]
+    with subprocess.Popen(argv, env=environment(small_cloud), stderr=subprocess.PIPE, text=True) as victim:
+        wait_for_download(small_cloud)
+        victim.send_signal(signal.SIGINT)
+        _, said = victim.communicate(timeout=60)
+    assert victim.returncode == 130
+    assert "run the same command again" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "w" / "disks" / "system.raw").exists()
+    small_cloud.variants = Variants()
+    assert ferry("download", *words, cloud=small_cloud).returncode == 0
+    assert (tmp_path / "w" / "disks" / "system.raw").read_bytes() == (tmp_path / "disks" / "system.raw").read_bytes()
+
+
+def wait_for_download(cloud: EmulatedCloud) -> None:
+    deadline = time.monotonic() + 60
+    while not any(call.action.startswith("GET") and call.action.endswith(".tar.gz") for call in cloud.calls):
+        assert time.monotonic() < deadline, "nothing was downloaded"
+        time.sleep(0.1)
+    time.sleep(0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        pytest.param(["check-fstab", "nothing-here.raw"], 2, "cannot tell from the name", id="name-says-nothing"),
+        pytest.param(["check-fstab", "system.raw"], 2, "there is no such file", id="no-such-file"),
+        pytest.param(["check-fstab"], 2, "no disks given", id="no-disks"),
+        pytest.param(["convert"], 2, "say what to convert", id="nothing-to-convert"),
+        pytest.param(["nonsense"], 2, "No such command", id="no-such-command"),
+        pytest.param(
+            ["export", "m-1", "-b", "b", "-r", "cn-hangzhou", "-w", "{tmp}", "--ecs-endpoint", "http://ecs.aliyuncs.com"],
+            2, "plain http", id="plain-http",
+        ),
+        pytest.param(
+            ["export", "m-1", "-b", "b", "-r", "cn-hangzhou", "-w", "{tmp}", "--ecs-endpoint", "127.0.0.1:1"],
+            4, "no Alibaba Cloud credentials", id="no-credentials",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_input_is_a_message_and_an_exit_code(words: Sequence[str], code: int, said: str, tmp_path: Path) -> None:
+    done = ferry(*(word.replace("{tmp}", str(tmp_path / "w")) for word in words))
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_failure_is_json_too_when_json_is_asked_for(tmp_path: Path) -> None:
+    done = ferry("check-fstab", tmp_path / "system.raw", "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["kind"] == "InvalidInput"
+
+
+def test_busy_workspace_is_refused(small_cloud: EmulatedCloud, tmp_path: Path) -> None:
+    from migration.workspace import open_workspace  # noqa: PLC0415  # held by this process while the other asks
+
+    with open_workspace(tmp_path / "w"):
+        done = ferry("download", *cloud_words(small_cloud, tmp_path / "w"), cloud=small_cloud)
+    assert done.returncode == 7
+    assert f"process {os.getpid()}" in done.stderr
+
+
+def test_convert_makes_proven_images_without_a_workspace(tmp_path: Path) -> None:
+    write_raw(tmp_path / "system.raw", 8 << 20)
+    done = ferry(
+        "convert", tmp_path / "system.raw", "--to", "qcow2", "--to", "vmdk", "--output", tmp_path / "out", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    images = json.loads(done.stdout)["images"]
+    assert [Path(image["path"]).name for image in images] == ["system.qcow2", "system.vmdk"]
+    for image in images:
+        subprocess.run(["qemu-img", "compare", tmp_path / "system.raw", image["path"]], check=True, capture_output=True)
+
+
+def test_doctor_names_what_it_found_and_no_key(small_cloud: EmulatedCloud) -> None:
+    done = ferry("doctor", "--json", cloud=small_cloud)
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["credentials"]["state"] == "ok"
+    assert checks["KVM"]["state"] in {"ok", "slow"}
+    assert small_cloud.access_key_secret not in done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout
+
+
+def test_doctor_says_how_to_get_what_is_missing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MISSING, "doctor"], env={**environment(), "PATH": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 8
+    assert "apt-get install qemu-utils" in done.stdout
+
+
+# Programs are also looked for where Debian keeps mke2fs, which a test cannot empty.
+MISSING = "import migration.run; migration.run.SYSTEM_FOLDERS = (); from ferry.main import main; main()"
+
+
+@pytest.mark.slow
+def test_check_fstab_exits_0_for_clean_and_1_for_findings(demo_disks: tuple[Disk, ...]) -> None:
+    clean = ferry("check-fstab", *(disk.path for disk in demo_disks), "--json")
+    assert clean.returncode == 0, clean.stderr
+    assert json.loads(clean.stdout)["version"] == 1
+    findings = ferry("check-fstab", *(disk.path for disk in demo_disks[:2]))
+    assert findings.returncode == 1
+    assert "/etc/fstab:12" in findings.stdout
