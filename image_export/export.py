@@ -72,12 +72,12 @@ def export_image(
     """
     work = _Run(workspace, Session(cloud=cloud, credentials=credentials, policy=policy, stop=stop))
     done = recorded_export(workspace)
-    if done is not None:
-        _check_same(request, replace(request, image_id=done.image.image_id, bucket=done.bucket, prefix=done.prefix))
-        return work.verify(done)
     attempt = workspace.journal.get(ATTEMPT, Attempt)
     if attempt is not None and attempt.is_under_way:
-        _check_same(request, attempt.request)
+        _check_same(request, replace(attempt.request, prefix=done.prefix if done is not None else attempt.prefix))
+    if done is not None:
+        return work.verify(done)
+    if attempt is not None and attempt.is_under_way:
         attempt = work.resume(attempt)
     if attempt is None or not attempt.is_under_way:
         attempt = work.begin(request, attempt, limits)
@@ -266,13 +266,18 @@ def _new_attempt(request: ExportRequest, image: Image, earlier: Attempt | None) 
 
 def _check_same(asked: ExportRequest, known: ExportRequest) -> None:
     """Raise `WorkspaceMismatch` if the workspace has another export than the one asked for."""
-    same_prefix = asked.prefix in (None, known.prefix)
-    if (asked.image_id, asked.bucket, same_prefix) != (known.image_id, known.bucket, True):
-        raise WorkspaceMismatch(
-            f"this workspace has an export of {known.image_id} to bucket {known.bucket}, prefix {known.prefix!r}; "
-            f"asked for {redacted(asked.image_id)} to {redacted(asked.bucket)}, prefix {asked.prefix!r}",
-            "use another workspace",
-        )
+    same_prefix = asked.prefix is None or asked.prefix == known.prefix
+    same_format = (asked.image_format or "raw") == (known.image_format or "raw")
+    if (asked.image_id, asked.bucket) == (known.image_id, known.bucket) and same_prefix and same_format:
+        return
+    raise WorkspaceMismatch(
+        f"this workspace has an export of {_describe(known)}; asked for {_describe(asked)}", "use another workspace"
+    )
+
+
+def _describe(request: ExportRequest) -> str:
+    prefix = "" if request.prefix is None else f", prefix {request.prefix!r}"
+    return redacted(f"{request.image_id} as {request.image_format or 'raw'} to bucket {request.bucket}{prefix}")
 
 
 def _why_failed(task: ExportTask) -> tuple[str, ...]:
@@ -280,6 +285,8 @@ def _why_failed(task: ExportTask) -> tuple[str, ...]:
     doubts = find_doubts(task)
     if task.state is TaskState.FINISHED:
         return doubts
+    if task.state is TaskState.DELETED:
+        return ("it was cancelled", *doubts)
     if task.state.is_settled:
         return (f"it is {redacted(task.status)}", *doubts)
     return ()

@@ -36,9 +36,11 @@ from image_export.request import Attempt
 from image_export.sdk_failure import EcsRefused, EcsUnavailable
 from image_export.start import ATTEMPT
 from image_export.task import TaskState
+from migration.credentials import Credentials
 from migration.disk import Disk, DiskFormat, DiskRole
 from migration.errors import CloudUnavailable, Interrupted, PreflightRefused, WorkspaceMismatch
 from migration.exported_object import Packing
+from migration.journal import Journal
 from migration.progress import Stop
 from migration.workspace import Workspace, open_workspace
 from tests.conftest import BUCKET, FAR_BUCKET, IMAGE_ID, write_raw
@@ -282,6 +284,19 @@ def test_busy_cloud_is_a_transient_failure_when_patience_ends(account: Path, wor
 # --- one task for one intent ---
 
 
+def test_intent_is_on_disk_before_the_cloud_is_asked(emulated_cloud: EmulatedCloud, workspace: Workspace) -> None:
+    def keys_until_killed() -> Credentials:
+        # Asked before every call: the one that finds an intent on the disk is about to sign ExportImage.
+        on_disk = Journal(workspace.journal.path).get(ATTEMPT, Attempt)
+        if on_disk is not None and on_disk.is_under_way:
+            raise SystemExit("killed")
+        return emulated_cloud.credentials()
+
+    with pytest.raises(SystemExit):
+        export_image(workspace, emulated_cloud.cloud, keys_until_killed, REQUEST, policy=HURRIED)
+    assert emulated_cloud.count("ExportImage") == 0
+
+
 @pytest.mark.parametrize("items", list(RelatedItems))
 def test_lost_reply_is_recovered_with_one_call(
     emulated_cloud: EmulatedCloud, workspace: Workspace, items: RelatedItems
@@ -442,6 +457,20 @@ def test_failed_task_is_an_error_and_the_next_run_starts_a_new_one(
     assert run(workspace, emulated_cloud).task_id != first
 
 
+def test_task_cancelled_by_somebody_else_is_an_error_that_says_so(
+    emulated_cloud: EmulatedCloud, workspace: Workspace
+) -> None:
+    emulated_cloud.variants = SLOW
+    ecs = Ecs(emulated_cloud.cloud, emulated_cloud.credentials)
+
+    def cancel(done: int, total: int) -> None:
+        assert done < total
+        ecs.cancel_task(attempt_of(workspace).task_id)
+
+    with pytest.raises(ExportFailed, match="was cancelled"):
+        run(workspace, emulated_cloud, progress=cancel)
+
+
 def test_task_that_failed_while_nobody_looked_is_replaced_and_said_to_be(
     emulated_cloud: EmulatedCloud, workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -515,8 +544,13 @@ def test_finished_export_whose_object_is_lost_is_not_paid_for_twice_unasked(
 
 @pytest.mark.parametrize(
     "other",
-    [replace(REQUEST, image_id="m-bp1other"), replace(REQUEST, bucket=FAR_BUCKET), replace(REQUEST, prefix="web")],
-    ids=["image", "bucket", "prefix"],
+    [
+        replace(REQUEST, image_id="m-bp1other"),
+        replace(REQUEST, bucket=FAR_BUCKET),
+        replace(REQUEST, prefix="web"),
+        replace(REQUEST, image_format="vhd"),
+    ],
+    ids=["image", "bucket", "prefix", "format"],
 )
 @pytest.mark.parametrize("is_finished", [True, False], ids=["finished", "running"])
 def test_workspace_of_one_export_refuses_another(
