@@ -11,7 +11,7 @@ from fstab_check.fstab import parse_fstab
 from fstab_check.guest import Refused, open_guest
 from fstab_check.mountpoint_check import paths_of_interest
 from fstab_check.root import find_roots, look_at_paths, mount_root, read_fstab
-from fstab_check.survey import device_of, survey_guest
+from fstab_check.survey import names_of, survey_guest
 from migration.disk import Disk
 from migration.errors import GuestError, InvalidInput
 from migration.progress import Stop
@@ -31,8 +31,7 @@ def examine_guest(
     """
     if not disks:
         raise InvalidInput("there is no disk to look into", "give the system disk and its data disks")
-    for disk in disks:
-        device_of(disk)
+    names_of(disks)  # refuses what cannot be meant, before the wait for the appliance
     with open_guest(disks, stop=stop) as g:
         survey = survey_guest(g, disks)
         roots = find_roots(g, survey)

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fstab_check.overlay import make_overlay
 from migration.acceleration import give_up_kvm, kvm_works
 from migration.disk import Disk
 from migration.errors import GuestError, ToolMissing
@@ -77,46 +78,45 @@ def refusals(g: guestfs.GuestFS) -> Iterator[None]:
 
 
 def _launch(stack: contextlib.ExitStack, disks: Sequence[Disk], stop: Stop | None) -> guestfs.GuestFS:
-    if kvm_works():
-        attempt = contextlib.ExitStack()
-        try:
-            g = _launch_once(attempt, disks, stop, kvm=True)
-        except (GuestError, ToolMissing) as error:
-            attempt.close()
-            # If it is not KVM's fault, the attempt without it fails too and says why.
-            log.debug("the appliance did not start with KVM: %s", error)
-            g = _launch_once(stack, disks, stop, kvm=False)
-            give_up_kvm("a boot sector runs, but the libguestfs appliance does not start")
-        else:
-            stack.push(attempt)
-        return g
-    return _launch_once(stack, disks, stop, kvm=False)
+    """Launch with KVM if it works, else, or if that fails after all, without."""
+    if not kvm_works():
+        return _launch_once(stack, disks, stop, kvm=False)
+    try:
+        return _launch_once(stack, disks, stop, kvm=True)
+    except (GuestError, ToolMissing) as error:
+        # If it is not KVM's fault, the attempt without it fails too, and says why.
+        log.debug("the appliance did not start with KVM: %s", error)
+    g = _launch_once(stack, disks, stop, kvm=False)
+    give_up_kvm("a boot sector runs under it, but the libguestfs appliance does not start")
+    return g
 
 
 def _launch_once(
     stack: contextlib.ExitStack, disks: Sequence[Disk], stop: Stop | None, *, kvm: bool
 ) -> guestfs.GuestFS:
-    """Launch one appliance and leave in `stack` what ends it."""
+    """Launch one appliance; once it runs, `stack` ends it."""
     module = _guestfs_module()
-    # A folder of its own shows up in the command line of this QEMU and of no other: see _qemu_processes.
-    scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="ferry-guest-"))
-    g = module.GuestFS(python_return_dict=True, close_on_exit=True)
-    stack.callback(g.close)
     said: collections.deque[str] = collections.deque(maxlen=200)
-    events = module.EVENT_APPLIANCE | module.EVENT_LIBRARY
-    g.set_event_callback(lambda _event, _handle, text, _array: said.append(str(text)), events)
-    watch = stack.enter_context(_watch(scratch, stop))
-    try:
-        _configure(g, scratch, kvm=kvm)
-        for disk in disks:
-            # The format is told, never probed: the guest controls its first bytes.
-            g.add_drive_opts(str(disk.path), format=str(disk.format), readonly=True)
+    with contextlib.ExitStack() as attempt:
+        # A folder of its own shows up in the command line of this QEMU and of no other: see _qemu_processes.
+        scratch = attempt.enter_context(tempfile.TemporaryDirectory(prefix="ferry-guest-"))
+        g = module.GuestFS(python_return_dict=True)
+        attempt.callback(g.close)
+        events = module.EVENT_APPLIANCE | module.EVENT_LIBRARY
+        g.set_event_callback(lambda _event, _handle, text, _array: said.append(str(text)), events)
+        watch = attempt.enter_context(_watch(scratch, stop))
         log.info("Starting an appliance over %d disks%s", len(disks), "" if kvm else " (emulation)")
-        with watch.limit(KVM_LAUNCH_TIMEOUT if kvm else EMULATED_LAUNCH_TIMEOUT):
-            g.launch()
-    except RuntimeError as error:
-        check_stop(stop)
-        raise _guest_error(disks, watch.complaint or str(error), "".join(said)) from error
+        try:
+            _configure(g, scratch, kvm=kvm)
+            for number, disk in enumerate(disks):
+                overlay = make_overlay(disk, Path(scratch, f"disk-{number}.qcow2"), stop=stop)
+                g.add_drive_opts(str(overlay), format="qcow2", cachemode="unsafe")
+            with watch.limit(KVM_LAUNCH_TIMEOUT if kvm else EMULATED_LAUNCH_TIMEOUT):
+                g.launch()
+        except RuntimeError as error:
+            check_stop(stop)
+            raise _guest_error(disks, watch.complaint or str(error), "".join(said)) from error
+        stack.push(attempt.pop_all())
     return g
 
 

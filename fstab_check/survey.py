@@ -44,12 +44,9 @@ def survey_guest(g: guestfs.GuestFS, disks: Sequence[Disk]) -> Survey:
     """Read what exists on `disks`, which are the appliance's drives in this order.
 
     A disk or partition that cannot be read is noted as unexamined. Costs about 0.2 s a disk and partition
-    under emulation. Raises `InvalidInput` if two disks claim one device name.
+    under emulation. Raises `InvalidInput` as `names_of` does.
     """
-    names = [device_of(disk) for disk in disks]
-    twice = {str(name) for name in names if names.count(name) > 1}
-    if twice:
-        raise InvalidInput(f"two disks are given as {', '.join(sorted(twice))}", "say which is which: xvdb=FILE")
+    names = names_of(disks)
     paths: dict[str, str] = {}
     devices = list(g.list_devices())
     partitions = list(g.list_partitions())
@@ -78,12 +75,17 @@ def survey_guest(g: guestfs.GuestFS, disks: Sequence[Disk]) -> Survey:
     return Survey(layout, paths)
 
 
-def device_of(disk: Disk) -> DeviceName:
-    """Return the position that a disk's name stands for, or raise `InvalidInput`."""
-    name = parse_device_name(disk.device)
-    if name is None or name.partition is not None:
-        raise InvalidInput(f"{disk.path.name}: {disk.device!r} is not a disk name", "say it: xvdb=FILE")
-    return name
+def names_of(disks: Sequence[Disk]) -> list[DeviceName]:
+    """Return the positions that the disks' names stand for, or raise `InvalidInput` if two claim the same."""
+    names = []
+    for disk in disks:
+        name = parse_device_name(disk.device)
+        if name is None or name.partition is not None:
+            raise InvalidInput(f"{disk.path.name}: {disk.device!r} is not a disk name", "say it: xvdb=FILE")
+        if name in names:
+            raise InvalidInput(f"two disks are given as {name}", "say which is which: xvdb=FILE")
+        names.append(name)
+    return names
 
 
 def _read_disk(g: guestfs.GuestFS, disk: GuestDisk, device: str, numbers: dict[int, str]) -> GuestDisk:

@@ -1,0 +1,93 @@
+"""A guest in memory for the pure tests: three disks as ECS lays them out, and what was read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from fstab_check.check import MAX_ENTRIES, check_guest
+from fstab_check.codes import Code
+from fstab_check.facts import FstabFile, Guest, PathKind, RootFilesystem
+from fstab_check.fstab import parse_fstab
+from fstab_check.layout import GuestDisk, GuestFilesystem, GuestLayout, GuestPartition, volume_of_partition
+from fstab_check.mountpoint_check import paths_of_interest
+from migration.device import DeviceName
+from migration.disk import DiskRole
+from migration.verdict import Finding, Verdict
+
+ROOT_UUID = "11111111-1111-4111-8111-111111111111"
+DATA_UUID = "22222222-2222-4222-8222-222222222222"
+XFS_UUID = "33333333-3333-4333-8333-333333333333"
+SWAP_UUID = "44444444-4444-4444-8444-444444444444"
+
+ROOT_LINE = f"UUID={ROOT_UUID} / ext4 defaults 1 1\n"
+DATA_LINE = f"UUID={DATA_UUID} /data ext4 defaults 0 2\n"
+XFS_LINE = f"UUID={XFS_UUID} /srv xfs defaults 0 0\n"
+GOOD_FSTAB = ROOT_LINE + DATA_LINE + XFS_LINE
+
+
+def filesystem(type_: str, uuid: str = "", label: str = "", sub: str = "") -> GuestFilesystem:
+    return GuestFilesystem(type=type_, uuid=uuid, label=label, uuid_sub=sub)
+
+
+def partition(number: int, content: GuestFilesystem | None = None, uuid: str = "", label: str = "") -> GuestPartition:
+    return GuestPartition(number=number, content=content, uuid=uuid, label=label)
+
+
+def system_disk(*partitions: GuestPartition) -> GuestDisk:
+    return GuestDisk(name=DeviceName(0), role=DiskRole.SYSTEM, table="dos", partitions=partitions)
+
+
+def data_disk(index: int, *partitions: GuestPartition, content: GuestFilesystem | None = None) -> GuestDisk:
+    table = "gpt" if partitions else ""
+    return GuestDisk(
+        name=DeviceName(index), role=DiskRole.DATA, table=table, partitions=partitions, content=content
+    )  # fmt: skip
+
+
+XVDA = system_disk(partition(1, filesystem("ext4", ROOT_UUID, "rootfs"), uuid="1234abcd-01"))
+XVDB = data_disk(
+    1, partition(1, filesystem("ext4", DATA_UUID, "data"), uuid="aaaa-bbbb", label="data one"), partition(2)
+)  # fmt: skip
+XVDC = data_disk(2, content=filesystem("xfs", XFS_UUID, "big"))
+LAYOUT = GuestLayout(disks=(XVDA, XVDB, XVDC))
+
+
+def make_guest(
+    text: str | bytes = GOOD_FSTAB,
+    *,
+    layout: GuestLayout = LAYOUT,
+    paths: Mapping[str, PathKind] | None = None,
+    missing: Collection[str] = (),
+    roots: tuple[RootFilesystem, ...] = (),
+    expected: Collection[str] = (),
+    file: FstabFile | None = None,
+) -> Guest:
+    """Return a guest whose paths are all directories, but for `missing` and what `paths` says."""
+    content = text.encode() if isinstance(text, str) else text
+    fstab = parse_fstab(content)
+    kinds = dict.fromkeys(paths_of_interest(fstab, MAX_ENTRIES), PathKind.DIRECTORY)
+    kinds |= dict.fromkeys(missing, PathKind.MISSING) | dict(paths or {})
+    root = RootFilesystem(volume=volume_of_partition(layout.disks[0], layout.disks[0].partitions[0]))
+    return Guest(
+        layout=layout, roots=roots or (root,), file=file or FstabFile(content=content),
+        fstab=fstab, paths=kinds, expected=expected,
+    )  # fmt: skip
+
+
+def judge(text: str | bytes = GOOD_FSTAB, **facts: object) -> Verdict:
+    """Return the verdict on `make_guest(text, **facts)`."""
+    return check_guest(make_guest(text, **facts))  # type: ignore[arg-type]  # passed on
+
+
+def with_disks(*disks: GuestDisk) -> GuestLayout:
+    """Return the three disks with some of them replaced, or more of them added, by name."""
+    by_name = {disk.name: disk for disk in (*LAYOUT.disks, *disks)}
+    return replace(LAYOUT, disks=tuple(by_name[name] for name in sorted(by_name)))
+
+
+def finding(verdict: Verdict, code: Code) -> Finding:
+    """Return the one finding with `code`."""
+    found = [finding for finding in verdict.findings if finding.code == code]
+    assert len(found) == 1, [finding.code for finding in verdict.findings]
+    return found[0]

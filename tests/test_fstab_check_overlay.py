@@ -1,0 +1,75 @@
+"""A layer over a disk shows that disk, in the format we were told, and no other file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fstab_check.overlay import make_overlay
+from migration.disk import DiskFormat
+from migration.errors import GuestError
+from migration.run import run
+from tests.fstab_check_disks import MIB, disk_of
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    path = tmp_path / "a,b=c:d.raw"  # what QEMU's own option language would stumble over
+    path.write_bytes(b"guest".ljust(MIB, b"\0"))
+    return path
+
+
+def create(*words: str | Path) -> None:
+    run(["qemu-img", "create", "-q", *words])
+
+
+def test_overlay_names_its_disk_and_the_format_it_was_told(raw: Path, tmp_path: Path) -> None:
+    overlay = make_overlay(disk_of(raw, "xvda"), tmp_path / "overlay.qcow2")
+    info = json.loads(run(["qemu-img", "info", "-f", "qcow2", "--output", "json", overlay]))
+    assert (info["backing-filename"], info["backing-filename-format"]) == (str(raw), "raw")
+    assert info["virtual-size"] == MIB
+
+
+def test_overlay_of_a_raw_disk_does_not_believe_a_disguise(tmp_path: Path, raw: Path) -> None:
+    disguised = tmp_path / "disguised.raw"
+    create("-f", "qcow2", "-F", "raw", "-b", raw, disguised)
+    overlay = make_overlay(disk_of(disguised, "xvda"), tmp_path / "overlay.qcow2")
+    run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", overlay, tmp_path / "seen.raw"])
+    assert (tmp_path / "seen.raw").read_bytes()[: len(disguised.read_bytes())] == disguised.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "format_", [DiskFormat.QCOW2, DiskFormat.VMDK, DiskFormat.VPC, DiskFormat.VHDX, DiskFormat.VDI]
+)
+def test_overlay_takes_an_image_that_is_complete_in_itself(format_: DiskFormat, tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    create("-f", format_, image, "8M")
+    assert make_overlay(disk_of(image, "xvda", format_), tmp_path / "overlay.qcow2").exists()
+
+
+def test_overlay_refuses_an_image_with_a_backing_file(tmp_path: Path, raw: Path) -> None:
+    image = tmp_path / "image.qcow2"
+    create("-f", "qcow2", "-F", "raw", "-b", raw, image)
+    with pytest.raises(GuestError, match=r"image\.qcow2 is not complete in itself: it names .*a,b=c:d\.raw"):
+        make_overlay(disk_of(image, "xvda", DiskFormat.QCOW2), tmp_path / "overlay.qcow2")
+
+
+def test_overlay_refuses_an_image_with_its_data_elsewhere(tmp_path: Path) -> None:
+    image = tmp_path / "image.qcow2"
+    create("-f", "qcow2", "-o", f"data_file={tmp_path / 'elsewhere'},data_file_raw=on", image, "8M")
+    with pytest.raises(GuestError, match=r"it names .*elsewhere"):
+        make_overlay(disk_of(image, "xvda", DiskFormat.QCOW2), tmp_path / "overlay.qcow2")
+
+
+def test_overlay_refuses_a_vmdk_that_describes_other_files(tmp_path: Path) -> None:
+    image = tmp_path / "image.vmdk"
+    create("-f", "vmdk", "-o", "subformat=monolithicFlat", image, "8M")
+    with pytest.raises(GuestError, match=r"it names .*image-flat"):
+        make_overlay(disk_of(image, "xvda", DiskFormat.VMDK), tmp_path / "overlay.qcow2")
+
+
+def test_overlay_says_which_file_is_not_in_the_format_it_was_told(tmp_path: Path, raw: Path) -> None:
+    with pytest.raises(GuestError, match=r"a,b=c:d\.raw cannot be opened as qcow2: .*not in qcow2 format"):
+        make_overlay(disk_of(raw, "xvda", DiskFormat.QCOW2), tmp_path / "overlay.qcow2")
