@@ -16,22 +16,22 @@ from converters.qemu_img import COMPRESSIBLE, ImageFile
 from migration.artifact import Artifact
 from migration.disk import Disk, DiskFormat
 from migration.errors import InvalidInput, SourceChanged
-from migration.journal import sync_directory
 from migration.progress import Progress, Stop, check_stop, no_progress
-from migration.workspace import Workspace, check_free_space, format_size
+from migration.storage import (
+    Fingerprint,
+    check_free_space,
+    disk_full,
+    fingerprint_of,
+    format_size,
+    is_full,
+    sync_directory,
+)
+from migration.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 SECTOR = 512
 PHASES = 3  # converting, proving, computing the digest: each reads the disk or the image once
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fingerprint:
-    """What tells, without reading it, whether a file is still the one we saw."""
-
-    size: int
-    mtime_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +68,14 @@ def convert_disk(
         return known.artifact
     workspace.journal.forget(step)
     _target(disk, workspace.images, to).unlink(missing_ok=True)
-    before = _fingerprint(disk.path)
+    before = fingerprint_of(disk.path)
     artifact = convert_file(disk, workspace.images, to, compress=compress, progress=progress, stop=stop)
     conversion = Conversion(
         artifact=artifact,
         compress=compress,
         source=before,
         source_crc64=disk.crc64,
-        target=_fingerprint(artifact.path),
+        target=fingerprint_of(artifact.path),
     )
     workspace.journal.record(step, conversion)
     return artifact
@@ -106,7 +106,7 @@ def convert_file(
     if target.exists() and target.samefile(source.path):
         raise InvalidInput(f"{target}: the image would replace the disk it is made of", "choose another folder")
     qemu_img.check_stands_alone(source)
-    before = _fingerprint(source.path)
+    before = fingerprint_of(source.path)
     _check_size(disk, source)
     with _partial(target) as partial:
         # Never more than the disk holds: its holes stay holes, and zeros become holes.
@@ -114,7 +114,7 @@ def convert_file(
         log.info("Converting %s to %s (%s)", disk.path.name, to, format_size(disk.virtual_size))
         made = ImageFile(path=partial, format=to)
         digest = _convert_and_prove(source, made, disk.virtual_size, compress=compress, progress=progress, stop=stop)
-        if _fingerprint(source.path) != before:
+        if fingerprint_of(source.path) != before:
             raise SourceChanged(
                 f"{disk.path}: something wrote to the disk while it was converted", "stop what uses it, then run again"
             )
@@ -188,8 +188,8 @@ def _partial(target: Path) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True)
     except OSError as error:
-        if error.errno in qemu_img.DISK_FULL:
-            raise qemu_img.disk_became_full(folder) from error
+        if is_full(error):
+            raise disk_full(folder, error) from error
         raise InvalidInput(f"{folder}: cannot be made: {error.strerror}", "choose a folder you can write to") from error
     try:
         yield folder / target.name
@@ -204,15 +204,10 @@ def _is_current(known: Conversion, disk: Disk, directory: Path, to: DiskFormat, 
         and known.compress == compress
         and known.source_crc64 == disk.crc64
         and disk.path.is_file()
-        and known.source == _fingerprint(disk.path)
+        and known.source == fingerprint_of(disk.path)
         and target.is_file()
-        and known.target == _fingerprint(target)
+        and known.target == fingerprint_of(target)
     )
-
-
-def _fingerprint(path: Path) -> Fingerprint:
-    status = path.stat()
-    return Fingerprint(size=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
 def _allocated(path: Path) -> int:
@@ -226,8 +221,8 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     except OSError as error:
-        if error.errno in qemu_img.DISK_FULL:  # some file systems find out only now
-            raise qemu_img.disk_became_full(path) from error
+        if is_full(error):  # some file systems find out only now
+            raise disk_full(path, error) from error
         raise
     finally:
         os.close(descriptor)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from migration.disk import DiskFormat
-from migration.errors import CommandFailed, CorruptData, InvalidInput, NoSpace
+from migration.errors import CommandFailed, CorruptData, InvalidInput
 from migration.progress import Stop
 from migration.run import run
+from migration.storage import disk_full
 from migration.str_enum import StrEnum
 
 PROGRESS = re.compile(r"\((?P<percent>\d+(?:\.\d+)?)/100%\)")
@@ -26,7 +27,7 @@ IDENTICAL, DIFFERENT = 0, 1  # exit statuses of `qemu-img compare`; above is a f
 CHECKABLE = frozenset({DiskFormat.QCOW2, DiskFormat.VMDK, DiskFormat.VHDX, DiskFormat.VDI})
 COMPRESSIBLE = frozenset({DiskFormat.QCOW2, DiskFormat.VMDK})
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))  # as qemu-img says it
 
 # Receives how much of a command is done, from 0.0 to 1.0, never going back.
 OnShare = Callable[[float], None]
@@ -111,8 +112,8 @@ def convert(
     try:
         run(argv, on_line=_forward_only(on_share), stop=stop)
     except CommandFailed as error:
-        if any(os.strerror(number) in error.stderr for number in DISK_FULL):
-            raise disk_became_full(target.path) from error
+        if any(text in error.stderr for text in DISK_FULL):
+            raise disk_full(target.path, "the disk became full, or our quota on it, while this was written") from error
         raise
 
 
@@ -180,14 +181,6 @@ def choose_compression(to: DiskFormat) -> Compression:
         except CommandFailed:
             return Compression.DEFLATE
     return Compression.ZSTD
-
-
-def disk_became_full(path: Path) -> NoSpace:
-    """Return the error for a disk that was large enough when we looked."""
-    return NoSpace(
-        f"{path}: the disk became full, or our quota on it, while this was written",
-        "free some space or put the workspace on a larger disk, then run the same command again",
-    )
 
 
 RUN_AGAIN = "run it again; if this repeats, doubt the memory and the disk of this machine"

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 from demo.boot import boot
 from migration.acceleration import kvm_works
 from migration.artifact import Artifact
-from migration.workspace import format_size
+from migration.storage import format_size
 from private_cloud.qemu_system import boot_argv
 
 HOME = Path(".demo").absolute()

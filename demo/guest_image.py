@@ -16,8 +16,8 @@ from pathlib import Path
 from demo.guest_root import ARCHIVE_UUID, ROOT_UUID, plant_data, plant_root
 from migration.disk import SYSTEM_DEVICE, Disk, DiskFormat, DiskRole
 from migration.errors import InvalidInput, ToolMissing
-from migration.journal import sync_directory
 from migration.run import find_program, run
+from migration.storage import sync_directory
 
 SIZE = 1 << 30  # bytes a disk: ECS sells whole GiB
 SECTOR = 512

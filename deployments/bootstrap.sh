@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 # and lvm2 are what lets us read such guests; it boots the distribution's kernel.
 packages=(
   python3-venv python3-guestfs libguestfs-xfs qemu-utils qemu-system-x86
-  busybox-static e2fsprogs xfsprogs btrfs-progs lvm2 dosfstools fdisk util-linux
+  busybox-static e2fsprogs xfsprogs btrfs-progs lvm2 fdisk util-linux zstd
   grub-common grub-pc-bin ca-certificates
 )
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from migration.errors import MigrationError
 from migration.run import PACKAGES, find_program
+from migration.storage import format_size
 from migration.str_enum import StrEnum
-from migration.workspace import format_size
 
 
 class State(StrEnum):

@@ -62,7 +62,7 @@ def open_display() -> Iterator[Display]:
 
 
 def _plain(name: str, *, is_bytes: bool) -> Progress:
-    from migration.workspace import format_size  # noqa: PLC0415
+    from migration.storage import format_size  # noqa: PLC0415
 
     shown_at = time.monotonic()
 

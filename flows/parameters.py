@@ -102,6 +102,9 @@ class Transfer(_Model):
     keep_objects: bool = Field(
         default=False, title="Keep objects", description="Keep downloaded archives beside the unpacked disks"
     )
+    accept_other_size: bool = Field(
+        default=False, title="Accept another size", description="Take a disk whose size is not the one the image tells"
+    )
 
 
 class LimitOverrides(_Model):

@@ -16,9 +16,9 @@ from migration.artifact import Artifact
 from migration.disk import Disk, DiskFormat, DiskRole
 from migration.exported_object import ExportedObject
 from migration.image import Image
-from migration.journal import write_atomically
+from migration.storage import format_size, write_atomically
 from migration.verdict import Severity, Verdict
-from migration.workspace import Workspace, format_size
+from migration.workspace import Workspace
 from private_cloud.qemu_system import boot_argv
 
 VERSION = 1

@@ -73,7 +73,10 @@ def download(
 ) -> Disk:
     """Bring one disk home, proven."""
     settings = DownloadSettings(
-        connections=transfer.connections, part_size=transfer.part_size_mib << 20, keep_objects=transfer.keep_objects
+        connections=transfer.connections,
+        part_size=transfer.part_size_mib << 20,
+        keep_objects=transfer.keep_objects,
+        accept_other_size=transfer.accept_other_size,
     )
     with progress_artifact(f"download-{exported.device}", f"Download of {exported.key}") as progress:
         return download_disk(workspace, cloud, credentials, exported, settings=settings, progress=progress, stop=stop)

@@ -23,13 +23,11 @@ from image_download.records import (
     DiskRecord,
     ObjectRecord,
     disk_step,
-    find_fingerprint,
     find_identity,
-    fingerprint_of,
     object_step,
 )
 from image_download.settings import DownloadSettings
-from image_download.sparse_file import crc64_of_file, disk_errors
+from image_download.sparse_file import crc64_of_file
 from image_download.unpack import unpack_disk
 from migration.cloud import Cloud
 from migration.credentials import CredentialSource
@@ -38,7 +36,8 @@ from migration.errors import CorruptData
 from migration.exported_object import ExportedObject, Packing
 from migration.journal import Journal
 from migration.progress import Progress, Stop, no_progress
-from migration.workspace import Workspace, check_free_space, format_size
+from migration.storage import check_free_space, find_fingerprint, fingerprint_of, format_size, storage_errors
+from migration.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +67,7 @@ def download_disk(
         workspace=workspace, cloud=cloud, credentials=credentials, exported=exported,
         settings=settings, progress=progress, stop=stop,
     )  # fmt: skip
-    with disk_errors(workspace.path):
+    with storage_errors(workspace.path):
         return job.find_finished() or job.finish()
 
 

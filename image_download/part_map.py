@@ -17,7 +17,7 @@ import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from migration.journal import write_atomically
+from migration.storage import write_atomically
 
 VERSION = 1
 

@@ -19,9 +19,8 @@ from image_download import crc64
 from image_download.part_map import KnownParts, ObjectIdentity, PartMap, read_part_map
 from image_download.sparse_file import clear_range, crc64_of_range, forget_cached, write_sparsely
 from migration.errors import MigrationError
-from migration.journal import sync_directory
 from migration.progress import Stop
-from migration.workspace import format_size
+from migration.storage import format_size, sync_directory
 
 log = logging.getLogger(__name__)
 

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from image_download.part_map import ObjectIdentity
 from migration.disk import Disk
 from migration.exported_object import ExportedObject
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fingerprint:
-    """Changes whenever someone writes to a file. `size` is bytes."""
-
-    size: int
-    mtime_ns: int
+from migration.storage import Fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +43,3 @@ def find_identity(exported: ExportedObject) -> ObjectIdentity:
     return ObjectIdentity(
         bucket=exported.bucket, key=exported.key, etag=exported.etag, size=exported.size, crc64=exported.crc64
     )
-
-
-def find_fingerprint(path: Path) -> Fingerprint | None:
-    """Return the fingerprint of the file at `path`, None where there is no file."""
-    return fingerprint_of(path) if path.is_file() else None
-
-
-def fingerprint_of(path: Path) -> Fingerprint:
-    """Return the fingerprint of a file that is known to be there."""
-    status = path.stat()
-    return Fingerprint(size=status.st_size, mtime_ns=status.st_mtime_ns)

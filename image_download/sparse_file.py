@@ -10,11 +10,9 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from image_download import crc64
-from migration.errors import MigrationError, NoSpace
 from migration.progress import Stop, check_stop
 
 BLOCK = 4096  # bytes
@@ -22,27 +20,8 @@ _STRIDE = 64 * 1024  # looked at first, because most zeros come in long runs
 _ZEROS = bytes(_STRIDE)
 _READ = 256 * 1024  # bytes read at a time; stays in the processor's cache between read and CRC
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
 _FALLOC_KEEP_SIZE, _FALLOC_PUNCH_HOLE = 1, 2  # linux/falloc.h
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system says of the storage under `path` into a `MigrationError`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise NoSpace(
-                f"{path}: {error.strerror}",
-                "free some space or put the workspace on a larger disk, then run the same command again: "
-                "what is finished is kept",
-            ) from error
-        raise MigrationError(
-            f"{error.filename or path}: {error.strerror or error}", "check the storage under the workspace"
-        ) from error
 
 
 def write_sparsely(descriptor: int, buffer: bytearray, length: int, offset: int) -> None:

@@ -15,9 +15,8 @@ from image_download.sparse_file import crc64_of_file, write_sparsely
 from image_download.sparse_tar import BLOCK, SparseTar, is_tar
 from migration.errors import CorruptData
 from migration.exported_object import Packing
-from migration.journal import sync_directory
 from migration.progress import Stop, check_stop
-from migration.workspace import check_free_space, format_size
+from migration.storage import check_free_space, format_size, sync_directory
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from migration.credentials import redacted
 from migration.errors import MigrationError, PreflightRefused
 from migration.image import Image
 from migration.oss import OssRefused
-from migration.workspace import format_size
+from migration.storage import format_size
 
 FORMATS = ("raw", "vhd", "qcow2", "vmdk", "vdi")
 # Of every disk there may be on this machine, at worst, at the same time: the packed object, the RAW

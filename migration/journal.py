@@ -7,12 +7,12 @@ step is recorded after its result is flushed and has its final name.
 from __future__ import annotations
 
 import json
-import os
 import threading
 from pathlib import Path
 from typing import Any, TypeVar
 
 from migration.errors import WorkspaceMismatch
+from migration.storage import write_atomically
 
 VERSION = 1
 
@@ -64,26 +64,6 @@ class Journal:
 
     def _write(self) -> None:
         write_atomically(self.path, json.dumps({"version": VERSION, "steps": self._steps}, indent=1) + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace the file at `path` by `text`, whole or not at all, and on stable storage."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make a rename inside `directory` survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_steps(path: Path) -> dict[str, Any]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from migration.errors import InvalidInput, NoSpace, WorkspaceInUse, WorkspaceMismatch
+from migration.errors import InvalidInput, WorkspaceInUse, WorkspaceMismatch
 from migration.journal import Journal
 
 IDENTITY = "migration"
@@ -86,22 +85,3 @@ def open_workspace(path: Path) -> Iterator[Workspace]:
         yield Workspace(path, Journal(path / "journal.json"))
     finally:
         os.close(lock)
-
-
-def check_free_space(directory: Path, needed: int, purpose: str) -> None:
-    """Raise `NoSpace` if the file system of `directory` has fewer than `needed` bytes left for us."""
-    free = shutil.disk_usage(directory).free
-    if free < needed:
-        raise NoSpace(
-            f"{directory}: {purpose} needs {format_size(needed)}, {format_size(free)} are free",
-            "free some space or put the workspace on a larger disk, then run the same command again",
-        )
-
-
-def format_size(size: float) -> str:
-    """Return a number of bytes for people: `1.5 GiB`."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"

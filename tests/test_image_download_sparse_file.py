@@ -17,11 +17,11 @@ from image_download.sparse_file import (
     clear_range,
     crc64_of_file,
     crc64_of_range,
-    disk_errors,
     find_extents,
     write_sparsely,
 )
 from migration.errors import MigrationError, NoSpace
+from migration.storage import storage_errors
 from tests.image_download_fixtures import KIB, MIB
 
 
@@ -94,8 +94,8 @@ def test_crc64_of_a_file_is_that_of_its_bytes_with_holes_long_and_short(tmp_path
         pytest.param(5, MigrationError, id="broken"),
     ],
 )
-def test_disk_errors_say_what_to_do(tmp_path: Path, number: int, kind: type[MigrationError]) -> None:
-    with pytest.raises(kind) as caught, disk_errors(tmp_path):
+def test_storage_errors_say_what_to_do(tmp_path: Path, number: int, kind: type[MigrationError]) -> None:
+    with pytest.raises(kind) as caught, storage_errors(tmp_path):
         raise OSError(number, os.strerror(number))
     assert type(caught.value) is kind
     assert caught.value.remedy

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from migration.disk import Disk, DiskFormat, DiskRole
-from migration.errors import WorkspaceMismatch
+from migration.errors import NoSpace, WorkspaceMismatch
 from migration.journal import Journal
 
 DISK = Disk(
@@ -69,8 +69,8 @@ def test_failed_write_leaves_the_last_state(tmp_path: Path, monkeypatch: pytest.
     def fail(_: int) -> None:  # a disk that fills up between write and flush cannot be had on demand
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("migration.journal.os.fsync", fail)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr("migration.storage.os.fsync", fail)
+    with pytest.raises(NoSpace, match="No space"):
         journal.record("b", {"x": 2})
     assert Journal(tmp_path / "journal.json").steps() == ["a"]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from migration.errors import InvalidInput, NoSpace, WorkspaceInUse, WorkspaceMismatch
-from migration.workspace import check_free_space, format_size, open_workspace
+from migration.storage import check_free_space, format_size
+from migration.workspace import open_workspace
 
 OWN = """\
 import pathlib, sys, time

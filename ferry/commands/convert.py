@@ -75,7 +75,7 @@ def show(artifacts: list[Artifact], *, as_json: bool) -> None:
     from pydantic import TypeAdapter  # noqa: PLC0415
 
     from migration.artifact import Artifact  # noqa: PLC0415
-    from migration.workspace import format_size  # noqa: PLC0415
+    from migration.storage import format_size  # noqa: PLC0415
 
     if as_json:
         click.echo(json.dumps({"images": TypeAdapter(list[Artifact]).dump_python(artifacts, mode="json")}, indent=1))

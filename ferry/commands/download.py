@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 )
 @click.option("--part-size", type=click.IntRange(1, 1024), default=16, show_default=True, help="MiB per range.")
 @click.option("--keep-objects", is_flag=True, help="Keep the downloaded archives beside the unpacked disks.")
+@click.option("--accept-other-size", is_flag=True, help="Take a disk whose size is not the one the image tells.")
 @json_option
 def command(
     workspace: Path, region_id: str, ecs_endpoint: str, oss_endpoint: str, bucket: str | None, image_id: str | None,
     prefix: str | None, connections: int, part_size: int,
-    *, oss_cname: bool, keep_objects: bool, as_json: bool,
+    *, oss_cname: bool, keep_objects: bool, accept_other_size: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Download exported disks, verified, to sparse RAW files.
 
@@ -50,7 +51,10 @@ def command(
     from migration.workspace import open_workspace  # noqa: PLC0415
 
     cloud = make_cloud(region_id, ecs_endpoint, oss_endpoint, oss_cname)
-    settings = DownloadSettings(connections=connections, part_size=part_size * MIB, keep_objects=keep_objects)
+    settings = DownloadSettings(
+        connections=connections, part_size=part_size * MIB,
+        keep_objects=keep_objects, accept_other_size=accept_other_size,
+    )  # fmt: skip
     credentials = find_credentials()
     with open_workspace(workspace) as space:
         objects = _find_objects(space, cloud, credentials, bucket, image_id, prefix)
@@ -91,7 +95,7 @@ def _show(disks: list[Disk], *, as_json: bool) -> None:
     from pydantic import TypeAdapter  # noqa: PLC0415
 
     from migration.disk import Disk  # noqa: PLC0415
-    from migration.workspace import format_size  # noqa: PLC0415
+    from migration.storage import format_size  # noqa: PLC0415
 
     if as_json:
         click.echo(json.dumps({"disks": TypeAdapter(list[Disk]).dump_python(disks, mode="json")}, indent=1))

@@ -90,7 +90,7 @@ def show(export: Export, *, as_json: bool) -> None:
     from pydantic import TypeAdapter  # noqa: PLC0415
 
     from image_export.request import Export  # noqa: PLC0415
-    from migration.workspace import format_size  # noqa: PLC0415
+    from migration.storage import format_size  # noqa: PLC0415
 
     if as_json:
         click.echo(json.dumps(TypeAdapter(Export).dump_python(export, mode="json"), indent=1))

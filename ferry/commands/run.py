@@ -34,13 +34,14 @@ from ferry.options import cloud_options, json_option, limit_options, workspace_o
     "--connections", type=click.IntRange(1, 64), default=4, show_default=True, help="Ranges in flight per disk."
 )
 @click.option("--keep-objects", is_flag=True, help="Keep the downloaded archives beside the unpacked disks.")
+@click.option("--accept-other-size", is_flag=True, help="Take a disk whose size is not the one the image tells.")
 @limit_options
 @json_option
 def command(
     image_id: str, bucket: str, workspace: Path, region_id: str, ecs_endpoint: str, oss_endpoint: str, prefix: str,
     formats: tuple[str, ...], on_fstab_mismatch: Literal["fail", "warn"], connections: int,
     max_data_disks: int | None, max_data_disk_gib: int | None,
-    *, oss_cname: bool, keep_objects: bool, as_json: bool,
+    *, oss_cname: bool, keep_objects: bool, accept_other_size: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Export IMAGE_ID, download it, check /etc/fstab and convert it.
 
@@ -59,7 +60,9 @@ def command(
         image_id=image_id, bucket=bucket, region_id=region_id, workspace=str(workspace.absolute()), prefix=prefix,
         formats=[DiskFormat(word) for word in dict.fromkeys(formats)], on_fstab_mismatch=on_fstab_mismatch,
         endpoints=Endpoints(ecs_endpoint=ecs_endpoint, oss_endpoint=oss_endpoint, oss_is_cname=oss_cname),
-        transfer=Transfer(connections=connections, keep_objects=keep_objects),
+        transfer=Transfer(
+            connections=connections, keep_objects=keep_objects, accept_other_size=accept_other_size
+        ),
         limits=LimitOverrides(data_disks=max_data_disks, data_disk_gib=max_data_disk_gib),
     )  # fmt: skip
     if as_json:

@@ -1,0 +1,98 @@
+"""Knows how a file becomes durable, how to tell that one has changed, and what a full disk means to an operator."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from migration.errors import MigrationError, NoSpace
+
+# EFBIG: more than the file system, or a limit on this process, lets one file have.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+MORE_SPACE = (
+    "free some space or put the workspace on a larger disk, then run the same command again: what is finished is kept"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """Changes whenever someone writes to a file. `size` is bytes."""
+
+    size: int
+    mtime_ns: int
+
+
+def find_fingerprint(path: Path) -> Fingerprint | None:
+    """Return the fingerprint of the file at `path`, None where there is no file."""
+    return fingerprint_of(path) if path.is_file() else None
+
+
+def fingerprint_of(path: Path) -> Fingerprint:
+    """Return the fingerprint of a file that is there."""
+    status = path.stat()
+    return Fingerprint(size=status.st_size, mtime_ns=status.st_mtime_ns)
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system says of the storage under `path` into a `MigrationError`."""
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise disk_full(path, error) from error
+        raise MigrationError(
+            f"{error.filename or path}: {error.strerror or error}", "check the storage under the workspace"
+        ) from error
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether `error` says that there is no room: on the disk, in our quota, in one file."""
+    return error.errno in _FULL
+
+
+def disk_full(path: Path, why: OSError | str) -> NoSpace:
+    """Return the error for storage under `path` that has no room; nothing that is finished is lost by it."""
+    return NoSpace(f"{path}: {why.strerror if isinstance(why, OSError) else why}", MORE_SPACE)
+
+
+def check_free_space(directory: Path, needed: int, purpose: str) -> None:
+    """Raise `NoSpace` if the file system of `directory` has fewer than `needed` bytes left for us."""
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise NoSpace(f"{directory}: {purpose} needs {format_size(needed)}, {format_size(free)} are free", MORE_SPACE)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace the file at `path` by `text`, whole or not at all, and on stable storage. Raises `NoSpace`."""
+    partial = path.with_name(f".{path.name}.partial")
+    with storage_errors(path):
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a rename inside `directory` survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def format_size(size: float) -> str:
+    """Return a number of bytes for people: `1.5 GiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
