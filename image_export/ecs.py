@@ -168,11 +168,15 @@ class Ecs:
             )
         if credentials.security_token:
             request.add_query_param("SecurityToken", credentials.security_token)
-        body, failure = b"", None
+        body, failure, client = b"", None, self._client_for(credentials)
         try:
-            body = self._client_for(credentials).do_action_with_exception(request)
+            body = client.do_action_with_exception(request)
         except Exception as error:  # noqa: BLE001  # the SDK's own bugs surface here as IndexError, TypeError, …
             failure = failure_from_sdk(subject, self._url, error, credentials)
+        finally:
+            # The SDK leaves its sockets to the garbage collector. Seconds lie between our calls, so that a
+            # connection kept open would rarely be of use.
+            client.session.close()
         if failure is not None:  # raised out here, where there is no context that a traceback would print
             raise failure
         try:
