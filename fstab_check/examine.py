@@ -15,7 +15,7 @@ from fstab_check.survey import names_of, survey_guest
 from migration.disk import Disk
 from migration.errors import GuestError, InvalidInput
 from migration.progress import Stop
-from migration.verdict import Verdict
+from migration.verdict import Verdict, printable
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +35,14 @@ def examine_guest(
     with open_guest(disks, stop=stop) as g:
         survey = survey_guest(g, disks)
         roots = find_roots(g, survey)
-        log.info("The root file system is on %s", roots[0].location)
+        location = printable(roots[0].location)
+        log.info("The root file system is on %s", location)
         try:
             mount_root(g, survey, roots[0])
             file = read_fstab(g)
         except Refused as refusal:
             raise GuestError(
-                f"{roots[0].location}: /etc/fstab cannot be read: {refusal}",
+                f"{location}: /etc/fstab cannot be read: {refusal}",
                 "the file system may be damaged: check it with fsck on a copy",
             ) from refusal
         fstab = parse_fstab(file.content)

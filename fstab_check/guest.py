@@ -109,7 +109,7 @@ def _launch_once(
         try:
             _configure(g, scratch, kvm=kvm)
             for number, disk in enumerate(disks):
-                overlay = make_overlay(disk, Path(scratch, f"disk-{number}.qcow2"), stop=stop)
+                overlay = make_overlay(disk, Path(scratch, overlay_name(number)), stop=stop)
                 g.add_drive_opts(str(overlay), format="qcow2", cachemode="unsafe")
             with watch.limit(KVM_LAUNCH_TIMEOUT if kvm else EMULATED_LAUNCH_TIMEOUT):
                 g.launch()
@@ -118,6 +118,11 @@ def _launch_once(
             raise _guest_error(disks, watch.complaint or str(error), "".join(said)) from error
         stack.push(attempt.pop_all())
     return g
+
+
+def overlay_name(number: int) -> str:
+    """Return the file name of a disk's layer, by which QEMU's complaints tell the disks apart."""
+    return f"disk-{number}.qcow2"
 
 
 def _guestfs_module() -> Any:
@@ -149,7 +154,8 @@ def _guest_error(disks: Sequence[Disk], message: str, said: str) -> GuestError |
             "(Ubuntu: linux-image-virtual, then chmod a+r /boot/vmlinuz-*); libguestfs-test-tool shows the rest",
         )
     text = f"{message}\n{said}"
-    culprit = next((disk for disk in disks if str(disk.path) in text or disk.path.name in message), disks[0])
+    named = (disk for number, disk in enumerate(disks) if overlay_name(number) in text)
+    culprit = next(named, disks[0])
     tail = [printable(line.strip()) for line in said.splitlines() if line.strip()][-TAIL_LINES:]
     explanation = "\n".join(["cannot look inside: " + _first_line(message), *tail])
     return GuestError(

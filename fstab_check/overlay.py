@@ -16,6 +16,7 @@ from migration.disk import Disk, DiskFormat
 from migration.errors import CommandFailed, GuestError
 from migration.progress import Stop
 from migration.run import run
+from migration.verdict import printable
 
 
 def overlay_argv(disk: Disk, overlay: Path) -> list[str]:
@@ -34,7 +35,7 @@ def make_overlay(disk: Disk, overlay: Path, *, stop: Stop | None = None) -> Path
         run(overlay_argv(disk, overlay), stop=stop)
     except CommandFailed as error:
         raise GuestError(
-            f"{disk.path.name} cannot be opened as {disk.format}: {error.stderr.strip()}",
+            f"{disk.path.name} cannot be opened as {disk.format}: {printable(" ".join(error.stderr.split()))}",
             f"see what it is with `qemu-img info {disk.path.name}`, and name its format",
         ) from error
     return overlay

@@ -20,6 +20,7 @@ from fstab_check.layout import ENCRYPTED_TYPES, MEMBER_TYPES, Volume
 from fstab_check.survey import Survey
 from migration.disk import DiskRole
 from migration.errors import GuestError
+from migration.verdict import printable
 
 if TYPE_CHECKING:
     import guestfs
@@ -195,7 +196,7 @@ def _no_root(g: guestfs.GuestFS, survey: Survey, seen: list[str]) -> GuestError:
             )
     seen += list(_contents(survey))
     return GuestError(
-        "no root file system of a Linux was found; seen: " + ("; ".join(seen) or "nothing at all"),
+        "no root file system of a Linux was found; seen: " + (printable("; ".join(seen)) or "nothing at all"),
         "check that the system disk is among the disks; an encrypted one cannot be examined",
     )
 

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fstab_check.guest import Refused, refusals
 from fstab_check.layout import (
@@ -16,6 +16,7 @@ from fstab_check.layout import (
     GuestPartition,
     LogicalVolume,
     RaidArray,
+    Volume,
     VolumeGroup,
     volume_of_array,
     volume_of_disk,
@@ -63,12 +64,9 @@ def survey_guest(g: guestfs.GuestFS, disks: Sequence[Disk]) -> Survey:
         for partition in read.partitions:
             paths[volume_of_partition(read, partition).name] = numbers[partition.number]
         found.append(read)
-    members = _members_by_uuid(found)
-    layout = GuestLayout(
-        disks=tuple(found),
-        groups=_read_groups(g, members, paths),
-        arrays=_read_arrays(g, members, paths),
-    )
+    arrays = _read_arrays(g, found, paths)
+    groups = _read_groups(g, _physical_volumes(found, arrays), paths)
+    layout = GuestLayout(disks=tuple(found), groups=groups, arrays=arrays)
     for volume in layout.volumes():
         content = volume.content
         log.debug("%s: %s %s", volume.name, content.type if content else "-", content.uuid if content else "")
@@ -145,69 +143,20 @@ def _read_content(g: guestfs.GuestFS, path: str) -> GuestFilesystem | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Members:
-    """Where each member of something lies, by the UUID in its superblock."""
-
-    physical_volumes: dict[str, DeviceName]
-    arrays: dict[str, list[tuple[DeviceName, str]]]  # array UUID → member and the array's name
-
-
-def _members_by_uuid(disks: Sequence[GuestDisk]) -> _Members:
-    members = _Members({}, {})
+def _read_arrays(g: guestfs.GuestFS, disks: Sequence[GuestDisk], paths: dict[str, str]) -> tuple[RaidArray, ...]:
+    """Return the arrays that the members on `disks` speak of, with what is on those that the appliance started."""
+    members: dict[str, list[Volume]] = {}
     for volume in GuestLayout(disks=tuple(disks)).volumes():
-        content = volume.content
-        if content is None:
-            continue
-        if content.type == "LVM2_member":
-            members.physical_volumes[content.uuid] = volume.members[0]
-        elif content.type == "linux_raid_member":
-            members.arrays.setdefault(_hex(content.uuid), []).append((volume.members[0], content.label))
-    return members
-
-
-def _read_groups(g: guestfs.GuestFS, members: _Members, paths: dict[str, str]) -> tuple[VolumeGroup, ...]:
-    try:
-        with refusals(g):
-            logical: list[list[str]] = [path.split("/")[2:] for path in g.lvs()]
-            parts: dict[str, list[str]] = {name: g.vgpvuuids(name) for name in g.vgs()}
-    except Refused as refusal:
-        log.warning("LVM could not be examined: %s", refusal)
-        return ()
-    # A member on an array is known by the array, which is no disk of ours: it counts as missing there.
-    groups = []
-    for group, uuids in sorted(parts.items()):
-        present = sorted(members.physical_volumes[uuid] for uuid in uuids if uuid in members.physical_volumes)
-        volumes = tuple(
-            LogicalVolume(name=name, content=_read_content(g, f"/dev/{group}/{name}"))
-            for owner, name in logical
-            if owner == group
-        )
-        groups.append(
-            VolumeGroup(name=group, members=tuple(present), missing_members=len(uuids) - len(present), volumes=volumes)
-        )
-        for volume in volumes:
-            paths[volume_of_group(groups[-1], volume).name] = f"/dev/{group}/{volume.name}"
-    return tuple(groups)
-
-
-def _read_arrays(g: guestfs.GuestFS, members: _Members, paths: dict[str, str]) -> tuple[RaidArray, ...]:
-    started = {}
-    for path in g.list_md_devices():
-        detail: dict[str, Any] = {}
-        try:
-            with refusals(g):
-                detail = g.md_detail(path)
-        except Refused as refusal:
-            log.debug("%s: %s", path, refusal)
-        started[_hex(detail.get("uuid", ""))] = path
+        if volume.content is not None and volume.type == "linux_raid_member":
+            members.setdefault(_hex(volume.content.uuid), []).append(volume)
+    started = {_array_uuid(g, path): path for path in g.list_md_devices()} if members else {}
     arrays = []
-    for uuid, parts in sorted(members.arrays.items()):
-        path = started.get(uuid, "")
+    for uuid, parts in sorted(members.items()):
+        path, content = started.get(uuid, ""), parts[0].content
         array = RaidArray(
             uuid=uuid,
-            name=parts[0][1],
-            members=tuple(sorted(name for name, _ in parts)),
+            name=content.label if content else "",
+            members=tuple(sorted(member for part in parts for member in part.members)),
             content=_read_content(g, path) if path else None,
         )
         arrays.append(array)
@@ -216,6 +165,55 @@ def _read_arrays(g: guestfs.GuestFS, members: _Members, paths: dict[str, str]) -
     return tuple(arrays)
 
 
+def _array_uuid(g: guestfs.GuestFS, path: str) -> str:
+    try:
+        with refusals(g):
+            return _hex(g.md_detail(path).get("uuid", ""))
+    except Refused as refusal:
+        log.debug("%s: %s", path, refusal)
+        return ""
+
+
 def _hex(uuid: str) -> str:
     """Return a UUID without punctuation: mdadm writes colons where blkid writes dashes."""
     return re.sub(r"[^0-9a-f]", "", uuid.lower())
+
+
+def _physical_volumes(
+    disks: Sequence[GuestDisk], arrays: tuple[RaidArray, ...]
+) -> dict[str, tuple[DeviceName, ...]]:  # fmt: skip
+    """Return what each LVM physical volume lies on, by its UUID."""
+    volumes = GuestLayout(disks=tuple(disks), arrays=arrays).volumes()
+    return {
+        volume.content.uuid: volume.members
+        for volume in volumes
+        if volume.content is not None and volume.type == "LVM2_member"
+    }
+
+
+def _read_groups(
+    g: guestfs.GuestFS, physical: dict[str, tuple[DeviceName, ...]], paths: dict[str, str]
+) -> tuple[VolumeGroup, ...]:  # fmt: skip
+    try:
+        with refusals(g):
+            logical: list[list[str]] = [path.split("/")[2:] for path in g.lvs()]
+            parts: dict[str, list[str]] = {name: g.vgpvuuids(name) for name in g.vgs()}
+    except Refused as refusal:
+        log.warning("LVM could not be examined: %s", refusal)
+        return ()
+    groups = []
+    for name, uuids in sorted(parts.items()):
+        group = VolumeGroup(
+            name=name,
+            members=tuple(sorted({member for uuid in uuids for member in physical.get(uuid, ())})),
+            missing_members=sum(uuid not in physical for uuid in uuids),
+            volumes=tuple(
+                LogicalVolume(name=volume, content=_read_content(g, f"/dev/{owner}/{volume}"))
+                for owner, volume in logical
+                if owner == name
+            ),
+        )
+        groups.append(group)
+        for volume in group.volumes:
+            paths[volume_of_group(group, volume).name] = f"/dev/{name}/{volume.name}"
+    return tuple(groups)

@@ -101,7 +101,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         g.mkfs("ext4", "/dev/data-vg/store")
 
         g.md_create("mirror", ["/dev/sdd", "/dev/sde"], level="raid1")
-        g.mke2fs("/dev/md/mirror", uuid=C, fstype="ext4")
+        g.pvcreate("/dev/md/mirror")
+        g.vgcreate("safe-vg", ["/dev/md/mirror"])
+        g.lvcreate("safe", "safe-vg", 12)
+        g.mke2fs("/dev/safe-vg/safe", uuid=C, fstype="ext4")
 
         g.mkfs_btrfs(["/dev/sdf1"])
         g.set_uuid("/dev/sdf1", D)
@@ -142,6 +145,7 @@ def test_examine_finds_the_root_on_lvm_and_follows_every_kind_of_volume(built: d
         ("xvdd", None, "ext4"),
         (None, None, None),
     ]
+    assert verdict.chain[3].resolved == "lvm safe-vg/safe on xvdd+xvde"
     assert codes_of(verdict) == [
         (Code.VOLUME_INCOMPLETE, 3),
         (Code.MAPPING_UNEXAMINED, 5),

@@ -100,6 +100,12 @@ def test_guest_error_shows_the_end_of_what_was_said_without_its_control_characte
     assert error.message.startswith("system.raw: cannot look inside: guestfs_launch failed.\n\\x1b[31mtwo\nthree")
 
 
+def test_guest_error_names_the_disk_that_qemu_complains_about(disk: Disk, tmp_path: Path) -> None:
+    other = disk_of(disk.path.rename(tmp_path / "data_xvdb.raw"), "xvdb")
+    error = _guest_error([disk, other], "guestfs_launch failed.", "qemu: -drive file=/tmp/x/disk-1.qcow2: no space")
+    assert error.message.startswith("data_xvdb.raw: ")
+
+
 @pytest.mark.slow
 def test_open_guest_falls_back_where_kvm_hangs_and_runs_until_it_is_stopped(
     disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
