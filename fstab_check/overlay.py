@@ -34,8 +34,9 @@ def make_overlay(disk: Disk, overlay: Path, *, stop: Stop | None = None) -> Path
             _check_stands_alone(disk, stop)
         run(overlay_argv(disk, overlay), stop=stop)
     except CommandFailed as error:
+        said = printable(" ".join(error.stderr.split()))
         raise GuestError(
-            f"{disk.path.name} cannot be opened as {disk.format}: {printable(" ".join(error.stderr.split()))}",
+            f"{disk.path.name} cannot be opened as {disk.format}: {said}",
             f"see what it is with `qemu-img info {disk.path.name}`, and name its format",
         ) from error
     return overlay
