@@ -22,7 +22,7 @@ def check_and_convert(
 ) -> Report:
     """Return `report` completed. It is published even where this raises `FindingsRemain` or `GuestError`."""
     try:
-        report, refusal = _examine(report, on_fstab_mismatch)
+        report, refusal = _examine(report, on_fstab_mismatch, running)
         if refusal is not None:
             raise refusal
         conversions = running.add(
@@ -39,10 +39,10 @@ def check_and_convert(
     return report
 
 
-def _examine(report: Report, on_fstab_mismatch: str) -> tuple[Report, MigrationError | None]:
+def _examine(report: Report, on_fstab_mismatch: str, running: RunningTasks) -> tuple[Report, MigrationError | None]:
     """Add the verdict to `report`; with it comes the reason to stop here, where the operator wants one."""
     try:
-        verdict = check_fstab(report.disks)
+        verdict = check_fstab(report.disks, report.image, running.stop)
     except GuestError as error:
         report = replace(report, not_examined=str(error))
         if on_fstab_mismatch == "fail":

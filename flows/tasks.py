@@ -26,6 +26,7 @@ from migration.credentials import CredentialSource
 from migration.disk import Disk, DiskFormat
 from migration.errors import MigrationError
 from migration.exported_object import ExportedObject
+from migration.image import Image
 from migration.progress import Stop
 from migration.verdict import Verdict
 from migration.workspace import Workspace
@@ -83,9 +84,10 @@ def download(
 
 
 @task(task_run_name="check fstab", **_ONCE)
-def check_fstab(disks: tuple[Disk, ...]) -> Verdict:
+def check_fstab(disks: tuple[Disk, ...], image: Image | None, stop: Stop) -> Verdict:
     """Look into the guest; what is found is the verdict, never an exception."""
-    return examine_guest(disks)
+    expected = [disk.device for disk in image.disks] if image is not None else []
+    return examine_guest(disks, expected_devices=expected, stop=stop)
 
 
 @task(task_run_name="convert {disk.stem} to {to}", **_ONCE)

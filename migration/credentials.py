@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from migration.errors import CloudRefused, CloudUnavailable
 
@@ -88,6 +89,6 @@ def redacted(text: str, credentials: Credentials | None = None) -> str:
     """
     secrets = (credentials.access_key_secret, credentials.security_token) if credentials else ()
     for secret in filter(None, secrets):
-        text = text.replace(secret, "***")
+        text = text.replace(secret, "***").replace(quote(secret, safe=""), "***")
     text = _SIGNED_QUERY.sub("?…", text)
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

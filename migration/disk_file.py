@@ -31,7 +31,9 @@ def find_disks(arguments: Sequence[str]) -> tuple[Disk, ...]:
 
 
 def find_disks_in(directory: Path) -> tuple[Disk, ...]:
-    """Return the disks that lie in `directory` under the names a workspace gives them."""
+    """Return the disks that lie in `directory` under the names a workspace gives them. Raises `InvalidInput`."""
+    if not directory.is_dir():
+        raise InvalidInput(f"{directory}: there is no such folder", "check the workspace, or download the disks first")
     found = [
         str(path)
         for path in sorted(directory.iterdir())

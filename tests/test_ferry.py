@@ -142,6 +142,7 @@ def wait_for_download(cloud: EmulatedCloud) -> None:
         pytest.param(["check-fstab", "nothing-here.raw"], 2, "cannot tell from the name", id="name-says-nothing"),
         pytest.param(["check-fstab", "system.raw"], 2, "there is no such file", id="no-such-file"),
         pytest.param(["check-fstab"], 2, "no disks given", id="no-disks"),
+        pytest.param(["check-fstab", "-w", "{tmp}"], 2, "there is no such folder", id="no-such-workspace"),
         pytest.param(["convert"], 2, "say what to convert", id="nothing-to-convert"),
         pytest.param(["nonsense"], 2, "No such command", id="no-such-command"),
         pytest.param(
