@@ -25,7 +25,7 @@ HURRIED = Policy(
 )  # fmt: skip
 
 KEYS = Credentials(
-    access_key_id="LTAI5tScriptedKey", access_key_secret="scripted-secret-half", security_token="scripted-sts-token"
+    access_key_id="LTAI5tScriptedKey", access_key_secret="scripted-secret-half", security_token="scripted/sts+token=="
 )
 
 

@@ -345,6 +345,35 @@ def test_lost_reply_adopts_a_task_that_says_nothing_and_drops_it_when_it_proves_
         assert len(cloud.tasks) == 2
 
 
+def test_lost_reply_drops_an_adopted_task_that_names_other_objects_in_the_end(
+    account: Path, workspace: Workspace, small_disks: tuple[Disk, ...]
+) -> None:
+    add_image(account, "m-bp1other", small_disks[:1])
+    mute = Variants(related_items=RelatedItems.NONE, export_seconds=0.5)
+    with run_emulated_cloud(account, variants=mute) as cloud:
+        Ecs(cloud.cloud, cloud.credentials).export_image(ExportRequest(image_id="m-bp1other", bucket=BUCKET), "other")
+        cloud.variants = replace(mute, lose_export_calls=1)
+
+        def speak(*_: int) -> None:
+            cloud.variants = Variants()
+
+        with pytest.raises(ExportFailed, match="turned out not to export"):
+            run(workspace, cloud, progress=speak)
+        run(workspace, cloud)
+        assert len(cloud.tasks) == 2
+
+
+def test_lost_call_is_not_taken_for_the_task_that_failed_before(
+    emulated_cloud: EmulatedCloud, workspace: Workspace
+) -> None:
+    request = replace(REQUEST, prefix="web")  # the same names again: nothing but its id tells the old task
+    emulated_cloud.variants = Variants(failure=TaskFailure.FAILED)
+    with pytest.raises(ExportFailed):
+        run(workspace, emulated_cloud, request)
+    emulated_cloud.variants = Variants(lose_export_calls=1)
+    assert run(workspace, emulated_cloud, request).task_id == emulated_cloud.tasks[1].task_id
+
+
 def test_lost_reply_with_several_mute_tasks_names_them_and_waits_for_them_to_say_more(
     account: Path, workspace: Workspace, small_disks: tuple[Disk, ...]
 ) -> None:

@@ -16,7 +16,7 @@ from migration.errors import CloudUnavailable
 
 PROJECT = Path(__file__).parent.parent
 
-SECRET, TOKEN = "secret-half-of-the-key", "token-of-the-session"
+SECRET, TOKEN = "secret-half-of-the-key", "token/of+the-session=="
 KEYS = Credentials(access_key_id="LTAI5t", access_key_secret=SECRET, security_token=TOKEN)
 
 # The library reads the environment when it is imported and starts threads: a process for each case.
@@ -124,6 +124,7 @@ def test_credentials_do_not_show_their_secret_halves() -> None:
     ("text", "shown"),
     [
         pytest.param(f"key {SECRET} and {TOKEN}", "key *** and ***", id="secrets"),
+        pytest.param("token%2Fof%2Bthe-session%3D%3D is old", "*** is old", id="quoted-secret"),
         pytest.param("GET https://h/b?Signature=abc&x=1 failed", "GET https://h/b?… failed", id="signed-url"),
         pytest.param("with url: /?AccessKeyId=L&Signature=s (Caused", "with url: /?… (Caused", id="relative-url"),
         pytest.param("is it so? yes=no", "is it so? yes=no", id="a-question"),
