@@ -24,7 +24,7 @@ from flows.parameters import (
     workspace_path,
 )
 from flows.report import Report
-from flows.stopping import RunningTasks
+from flows.stopping import RunningTasks, cancelling_export
 from flows.tasks import download, export
 from image_export.request import ExportRequest
 from migration.disk import DiskFormat
@@ -65,7 +65,8 @@ def export_to_private_cloud(
     with open_workspace(path) as space, RunningTasks() as running:
         space.claim({"image_id": image_id, "region_id": region_id, "bucket": bucket})
         request = ExportRequest(image_id=image_id, bucket=bucket, prefix=prefix or None)
-        exported = export(space, cloud, credentials, request, limits.limits(), running.stop)
+        with cancelling_export(space, cloud, credentials):
+            exported = export(space, cloud, credentials, request, limits.limits(), running.stop)
         downloads = running.add(
             [download.submit(space, cloud, credentials, item, transfer, running.stop) for item in exported.objects]
         )

@@ -1,4 +1,6 @@
-"""Ends the tasks of a run that is cancelled or fails, so that the workspace is released only when nobody writes to it.
+"""Ends what a run has under way when it is cancelled or fails: its tasks, and the export task in the cloud.
+
+The workspace is to be released only when nobody writes to it any more.
 
 A task in a thread of the task runner is not interrupted by anything (measured with Prefect 3.9.1: the
 main thread unwinds, the process waits, and is killed after 30 s), so each is given an event to look at.
@@ -6,14 +8,30 @@ main thread unwinds, the process waits, and is killed after 30 s), so each is gi
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
 
+from image_export.export import cancel_export
+from image_export.policy import Policy
+from migration.cloud import Cloud
+from migration.credentials import CredentialSource
+from migration.errors import MigrationError
 from migration.progress import Stop
+from migration.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 GRACE = 20  # seconds; Prefect kills a cancelled run's process after 30
+WITHIN_GRACE = Policy(
+    first_interval=1, longest_interval=5, read_timeout=5,
+    answer_patience=10, lost_reply_patience=10, cancel_patience=10,
+)  # fmt: skip
 
 
 class RunningTasks:
@@ -36,3 +54,24 @@ class RunningTasks:
         self.stop.set()
         for future in self._futures:
             future.wait(timeout=GRACE)
+
+
+@contextmanager
+def cancelling_export(workspace: Workspace, cloud: Cloud, credentials: CredentialSource) -> Iterator[None]:
+    """Cancel the workspace's export task in the cloud too, if the run is cancelled during the block.
+
+    Only then: a failure, Ctrl-C in a terminal or a dying worker leave it, and the next run follows it on.
+    """
+    try:
+        yield
+    except TerminationSignal:
+        try:
+            cancellation = cancel_export(workspace, cloud, credentials, policy=WITHIN_GRACE)
+        except MigrationError as error:
+            log.warning("The export task in the cloud could not be cancelled, the next run goes on with it: %s", error)
+        else:
+            if cancellation.task is not None:
+                log.info("Export task %s is %s", cancellation.task.task_id, cancellation.task.status)
+            for key in cancellation.leftovers:
+                log.warning("Left in the bucket, and billed until it is deleted: %s", key)
+        raise

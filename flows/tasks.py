@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from prefect import Task, task
@@ -15,9 +16,9 @@ from flows.parameters import Transfer
 from flows.progress import progress_artifact
 from flows.report import Report, write_report
 from fstab_check.examine import examine_guest
-from image_download.download import download_disk
+from image_download.download import download_disk, is_downloaded
 from image_download.settings import DownloadSettings
-from image_export.export import export_image
+from image_export.export import export_image, recorded_export
 from image_export.limits import Limits
 from image_export.request import Export, ExportRequest
 from migration.artifact import Artifact
@@ -30,6 +31,8 @@ from migration.image import Image
 from migration.progress import Stop
 from migration.verdict import Verdict
 from migration.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 
 def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001  # Prefect's signature
@@ -59,6 +62,10 @@ def export(
     stop: Stop,
 ) -> Export:
     """Check first, then export the image, or find the export that a run before this one started."""
+    known = recorded_export(workspace)
+    if known is not None and all(is_downloaded(workspace, exported) for exported in known.objects):
+        log.info("All disks of %s are here: its objects in the bucket are not needed any more", request.image_id)
+        return known
     with progress_artifact("export", f"ECS exports {request.image_id}") as progress:
         return export_image(workspace, cloud, credentials, request, limits=limits, progress=progress, stop=stop)
 

@@ -71,6 +71,14 @@ def download_disk(
         return job.find_finished() or job.finish()
 
 
+def is_downloaded(workspace: Workspace, exported: ExportedObject) -> bool:
+    """Return whether the object's disk lies in the workspace as it was recorded, without asking the cloud."""
+    record = workspace.journal.get(disk_step(exported), DiskRecord)
+    if record is None or record.object != find_identity(exported):
+        return False
+    return find_fingerprint(workspace.disks / record.disk.path.name) == record.fingerprint
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Download:
     """One disk on its way: the steps, each of which leaves the workspace fit to go on from."""
@@ -269,7 +277,7 @@ class _Download:
         if disk_format is DiskFormat.RAW and known and exported.size != exported.disk_size:
             raise CorruptData(
                 f"{exported.key} has {exported.size} bytes, the image's disk {exported.disk_size}",
-                "is this the right object? If you are sure, accept another size than the image tells",
+                "is this the right object? If you are sure: --accept-other-size (flow: transfer.accept_other_size)",
             )
 
 

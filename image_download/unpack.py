@@ -158,7 +158,7 @@ class _Unpacker:
             raise CorruptData(
                 f"{self._stream.subject}: {says} {length} bytes, the image's disk {self._size} "
                 f"({format_size(length)}, {format_size(self._size)})",
-                "is this the right object? If you are sure, accept another size than the image tells",
+                "is this the right object? If you are sure: --accept-other-size (flow: transfer.accept_other_size)",
             )
         if not 0 < length <= LARGEST_DISK:
             raise CorruptData(

@@ -94,7 +94,10 @@ def test_download_takes_an_export_made_by_hand(small_cloud: EmulatedCloud, tmp_p
     disk = write_raw(tmp_path / "byhand.raw", 8 << 20, seed=1)
     small_cloud.put_object(BUCKET, key, disk)
     words = [*cloud_words(small_cloud, tmp_path / "w"), "--bucket", BUCKET, "--image", IMAGE_ID, "--prefix", "byhand"]
-    done = ferry("download", *words, cloud=small_cloud)
+    refused = ferry("download", *words, cloud=small_cloud)
+    assert refused.returncode == 5
+    assert "accept-other-size" in refused.stderr
+    done = ferry("download", *words, "--accept-other-size", cloud=small_cloud)
     assert done.returncode == 0, done.stderr
     assert is_same(tmp_path / "w" / "disks" / "system.raw", disk)
     assert small_cloud.count("ExportImage") == 0

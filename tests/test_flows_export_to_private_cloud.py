@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,9 @@ def test_mismatch_stops_before_converting_unless_only_a_warning_is_wanted(
         assert "/srv/archive" in prefect_server.artifacts(refused)["migration-report"]
         assert "Traceback" not in prefect_server.logs(refused)
 
+        # To save money, the objects are deleted once the disks are home: they are not needed any more.
+        for found in cloud.objects(BUCKET):
+            cloud.delete_object(BUCKET, found.key)
         warned = start(prefect_server, {**given, "on_fstab_mismatch": "warn"})
         assert prefect_server.wait_for(warned, "COMPLETED", "FAILED", "CRASHED")[0] == "COMPLETED"
         assert sorted(path.name for path in (tmp_path / "w" / "images").iterdir()) == [
@@ -166,6 +169,19 @@ def test_cancelled_run_ends_its_work_and_is_resumed(
     assert "could not be examined: whether it boots is unknown" in report
     for disk in hollow_disks:
         assert sha256(tmp_path / "w" / "disks" / f"{disk.stem}.raw") == sha256(disk.path)
+
+
+def test_cancelled_run_cancels_its_export_in_the_cloud(
+    prefect_server: PrefectServer, hollow_cloud: EmulatedCloud, tmp_path: Path
+) -> None:
+    hollow_cloud.variants = Variants(waiting_seconds=600)
+    run = start(prefect_server, parameters(hollow_cloud, IMAGE_ID, tmp_path / "w"))
+    wait_until(lambda: hollow_cloud.count("DescribeTaskAttribute") > 0, "nobody follows the export task")
+
+    prefect_server.run("prefect", "flow-run", "cancel", run)
+
+    assert prefect_server.wait_for(run, "CANCELLED", "FAILED", "CRASHED", "COMPLETED", seconds=60)[0] == "CANCELLED"
+    assert [task.status for task in hollow_cloud.tasks] == ["Deleted"]
 
 
 def test_killed_run_goes_on_where_it_was(
@@ -244,8 +260,16 @@ def test_prepare_test_image_checks_and_converts_what_lies_on_disk(
 
 def wait_for_download(cloud: EmulatedCloud) -> None:
     """Return once bytes of an object are under way."""
-    deadline = time.monotonic() + 120
-    while not any(call.action.startswith("GET") and call.action.endswith(".tar.gz") for call in cloud.calls):
-        assert time.monotonic() < deadline, f"nothing was downloaded: {[call.action for call in cloud.calls]}"
-        time.sleep(0.2)
+
+    def is_read() -> bool:
+        return any(call.action.startswith("GET") and call.action.endswith(".tar.gz") for call in cloud.calls)
+
+    wait_until(is_read, "nothing was downloaded")
     time.sleep(1)
+
+
+def wait_until(happened: Callable[[], bool], complaint: str) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < deadline, complaint
+        time.sleep(0.2)
