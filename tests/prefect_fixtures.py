@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -40,9 +41,18 @@ class PrefectServer:
         request = urllib.request.Request(  # noqa: S310  # loopback
             f"{self.url}{path}", data=data, method=method, headers={"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            text = answer.read()
-            return json.loads(text) if text else None
+        for attempt in range(5):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                    text = answer.read()
+                    return json.loads(text) if text else None
+            except urllib.error.HTTPError as error:  # noqa: PERF203  # five times at most
+                # What the server says while SQLite is locked; Prefect's own client asks again, too.
+                with error:
+                    if error.code != 503 or attempt == 4:
+                        raise
+                time.sleep(1)
+        raise AssertionError("not reached")
 
     def deployment(self, name: str) -> Any:
         """Return the deployment `name` of the flow `name`."""
