@@ -22,7 +22,7 @@ lint: setup
 
 # A Prefect server and a worker on this machine, with both flows deployed.
 serve: setup
-	@$(PYTHON) -m deployments.serve
+	@$(PYTHON) -m deployments.serve $(if $(PORT),--port $(PORT))
 
 clean:
 	rm -rf .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,7 +10,7 @@ from flows.stopping import RunningTasks
 from flows.tasks import check_fstab, convert, publish
 from fstab_check.render import render_text
 from migration.disk import DiskFormat
-from migration.errors import FindingsRemain, GuestError, MigrationError
+from migration.errors import FindingsRemain, Interrupted, MigrationError
 from migration.verdict import Severity
 from migration.workspace import Workspace
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 def check_and_convert(
     workspace: Workspace, report: Report, formats: list[DiskFormat], on_fstab_mismatch: str, running: RunningTasks
 ) -> Report:
-    """Return `report` completed. It is published even where this raises `FindingsRemain` or `GuestError`."""
+    """Return `report` completed. It is published even where this raises, `FindingsRemain` or why we could not look."""
     try:
         report, refusal = _examine(report, on_fstab_mismatch, running)
         if refusal is not None:
@@ -43,7 +43,9 @@ def _examine(report: Report, on_fstab_mismatch: str, running: RunningTasks) -> t
     """Add the verdict to `report`; with it comes the reason to stop here, where the operator wants one."""
     try:
         verdict = check_fstab(report.disks, report.image, running.stop)
-    except GuestError as error:
+    except Interrupted:
+        raise
+    except MigrationError as error:  # a Windows image, an unreadable disk, no appliance: we could not look
         report = replace(report, not_examined=str(error))
         if on_fstab_mismatch == "fail":
             return report, error

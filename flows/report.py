@@ -73,12 +73,20 @@ def _summary(report: Report) -> str:
         verdict = "**The guest has not been examined yet.**"
     elif report.verdict.is_clean:
         lines = len(report.verdict.chain)
-        verdict = f"**{lines} lines of /etc/fstab lead to the exported disks; nothing stands in the way.**"
+        verdict = (
+            f"**{_count(lines, 'line')} of /etc/fstab checked against the exported disks: nothing stands in the way.**"
+        )
     else:
         errors = len(report.verdict.errors)
         others = sum(finding.severity is Severity.WARNING for finding in report.verdict.findings)
-        verdict = f"**/etc/fstab does not match the exported disks: {errors} errors, {others} warnings.**"
+        verdict = (
+            f"**/etc/fstab does not match the exported disks: {_count(errors, 'error')}, {_count(others, 'warning')}.**"
+        )
     return f"{verdict}\n\nEverything lies in `{report.workspace}`."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _image(image: Image) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -52,8 +53,9 @@ class RunningTasks:
     def __exit__(self, *_: object) -> None:
         # On success all have ended already, and this costs nothing.
         self.stop.set()
+        deadline = time.monotonic() + GRACE  # for all together: one may be asleep until its next retry
         for future in self._futures:
-            future.wait(timeout=GRACE)
+            future.wait(timeout=max(0.0, deadline - time.monotonic()))
 
 
 @contextmanager

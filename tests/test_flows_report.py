@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flows.report import Report, render_markdown, try_it_command, write_report
+from migration.artifact import Artifact
+from migration.disk import Disk, DiskFormat, DiskRole
+from migration.image import GIB, Image, ImageDisk
+from migration.verdict import EntryChain, Finding, Severity, Verdict
+from migration.workspace import open_workspace
+
+IMAGE = Image(
+    image_id="m-1", name="web | <b>server</b>", region_id="cn-hangzhou", status="Available", owner_alias="self",
+    product_code="", os_type="linux", os_name="", architecture="x86_64", boot_mode="",
+    disks=(ImageDisk(device="xvda", role=DiskRole.SYSTEM, size=GIB),),
+)  # fmt: skip
+DISK = Disk(device="xvda", role=DiskRole.SYSTEM, path=Path("/w/system.raw"), format=DiskFormat.RAW, virtual_size=GIB)
+CHAIN = EntryChain(
+    line=1, source="/dev/vda1", mountpoint="/", fstype="ext4", options="defaults", device="xvda", partition=1,
+    filesystem="ext4", uuid="u", resolved="xvda1",
+)  # fmt: skip
+FINDING = Finding(
+    code="tag-unmatched", severity=Severity.ERROR, message="UUID=x is nowhere", evidence="none", remedy="correct it",
+    file="/etc/fstab", line=2,
+)  # fmt: skip
+VERDICT = Verdict(root="xvda1", operating_system="Debian", findings=(), chain=(CHAIN,))
+REPORT = Report(title="m-1", workspace=Path("/w"), image=IMAGE, disks=(DISK,), verdict=VERDICT)
+
+
+def artifact(device: str, image_format: DiskFormat) -> Artifact:
+    role = DiskRole.SYSTEM if device == "xvda" else DiskRole.DATA
+    return Artifact(
+        device=device, role=role, path=Path(f"/w/{device},1{image_format.suffix}"), format=image_format,
+        virtual_size=GIB, file_size=1, sha256="0" * 64, proof="equal",
+    )  # fmt: skip
+
+
+def test_verdict_is_the_first_thing_said() -> None:
+    assert "nothing stands in the way" in render_markdown(REPORT).splitlines()[2]
+    broken = replace(REPORT, verdict=replace(VERDICT, findings=(FINDING,)))
+    assert "1 error, 0 warnings" in render_markdown(broken).splitlines()[2]
+    assert "/etc/fstab:2: UUID=x is nowhere" in render_markdown(broken)
+
+
+def test_what_was_not_examined_is_unknown_and_never_passed() -> None:
+    text = render_markdown(replace(REPORT, verdict=None, not_examined="no root file system"))
+    assert "unknown" in text.splitlines()[2]
+    assert "no root file system" in text
+    assert "nothing stands in the way" not in text
+
+
+def test_names_from_cloud_and_guest_draw_nothing() -> None:
+    text = render_markdown(REPORT)
+    assert r"web \| \<b>server\</b>" in text
+    assert "<b>" not in text.replace(r"\<b>", "")
+
+
+def test_boot_command_takes_one_format_with_the_system_disk_first() -> None:
+    artifacts = [
+        artifact(device, kind) for device in ("xvdb", "xvdaa", "xvda") for kind in (DiskFormat.VMDK, DiskFormat.QCOW2)
+    ]
+    drives = [word for word in shlex.split(try_it_command(artifacts)) if word.startswith("file=")]
+    assert [drive.partition(",format=")[0] for drive in drives] == [
+        "file=/w/xvda,,1.qcow2", "file=/w/xvdb,,1.qcow2", "file=/w/xvdaa,,1.qcow2",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changed", "said"), [({"boot_mode": "UEFI"}, "OVMF"), ({"architecture": "arm64"}, "arm64")])
+def test_machine_that_is_not_the_usual_one_is_pointed_out(changed: dict[str, str], said: str) -> None:
+    image = replace(IMAGE, **changed)  # type: ignore[arg-type]  # only strings
+    assert said in render_markdown(replace(REPORT, image=image, artifacts=(artifact("xvda", DiskFormat.QCOW2),)))
+
+
+def test_report_for_programs_says_the_same(tmp_path: Path) -> None:
+    with open_workspace(tmp_path / "w") as workspace:
+        write_report(workspace, REPORT)
+    document = json.loads((tmp_path / "w" / "report.json").read_text())
+    assert document["version"] == 1
+    assert document["verdict"]["chain"][0]["mountpoint"] == "/"
