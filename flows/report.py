@@ -153,11 +153,12 @@ def _artifact_table(artifacts: Sequence[Artifact]) -> str:
             format_size(artifact.virtual_size),
             format_size(artifact.file_size),
             _cell(artifact.proof),
-            f"`{artifact.sha256}`",
         ]
         for artifact in artifacts
     ]
-    return _table(["Image", "Format", "Disk size", "File size", "Proof", "SHA-256"], rows)
+    sums = "\n".join(f"{artifact.sha256}  {artifact.path.name}" for artifact in artifacts)
+    table = _table(["Image", "Format", "Disk size", "File size", "Proof"], rows)
+    return f"{table}\n\nSHA-256, as `sha256sum -c` takes it:\n\n```\n{sums}\n```"
 
 
 def _try_it(report: Report) -> str:
