@@ -74,6 +74,7 @@ def is_same(one: Path, other: Path) -> bool:
     return subprocess.run(["cmp", "--quiet", one, other], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_export_and_download_bring_a_disk_home(small_cloud: EmulatedCloud, tmp_path: Path) -> None:
     words = cloud_words(small_cloud, tmp_path / "w")
     exported = ferry("export", IMAGE_ID, "--bucket", BUCKET, *words, "--json", cloud=small_cloud)
@@ -113,6 +114,7 @@ def test_preflight_alone_exports_nothing_and_lists_every_rule(small_cloud: Emula
     assert small_cloud.count("ExportImage") == 0
 
 
+@pytest.mark.slow
 def test_interrupted_download_says_so_and_goes_on(small_cloud: EmulatedCloud, tmp_path: Path) -> None:
     words = cloud_words(small_cloud, tmp_path / "w")
     assert ferry("export", IMAGE_ID, "--bucket", BUCKET, *words, cloud=small_cloud).returncode == 0
