@@ -42,7 +42,10 @@ def check_and_convert(
 def _examine(report: Report, on_fstab_mismatch: str, running: RunningTasks) -> tuple[Report, MigrationError | None]:
     """Add the verdict to `report`; with it comes the reason to stop here, where the operator wants one."""
     try:
-        verdict = check_fstab(report.disks, report.image, running.stop)
+        # In a thread: a signal that arrives while libguestfs calls back into Python is lost in the binding, and a
+        # cancelled run would go on. The main thread only waits, and `stop` ends the appliance.
+        [future] = running.add([check_fstab.submit(report.disks, report.image, running.stop)])
+        verdict = future.result()
     except Interrupted:
         raise
     except MigrationError as error:  # a Windows image, an unreadable disk, no appliance: we could not look
