@@ -102,6 +102,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
     env |= {
         "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")), "PREFECT_WORKER_QUERY_SECONDS": "2",
         "DO_NOT_TRACK": "1", "PREFECT_SERVER_API_PORT": str(port),
+        "TMPDIR": str(tmp_path_factory.mktemp("tmp")),  # its processes are told from others' by this
         # What a worker with keys of its own would have; they open the emulated cloud only.
         "ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI5tEmulatedAccountKey",
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "emulated-secret-of-no-value",

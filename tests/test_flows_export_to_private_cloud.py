@@ -73,9 +73,9 @@ def parameters(cloud: EmulatedCloud, image_id: str, workspace: Path, **more: Any
     }  # fmt: skip
 
 
-def start(server: PrefectServer, given: dict[str, Any]) -> str:
+def start(server: PrefectServer, given: dict[str, Any], *, name: str = NAME) -> str:
     """Start a run of the deployment as the UI does, and return its id."""
-    deployment = server.deployment(NAME)
+    deployment = server.deployment(name)
     return str(server.ask("POST", f"/deployments/{deployment['id']}/create_flow_run", {"parameters": given})["id"])
 
 
@@ -184,6 +184,25 @@ def test_cancelled_run_cancels_its_export_in_the_cloud(
     assert [task.status for task in hollow_cloud.tasks] == ["Deleted"]
 
 
+def test_run_cancelled_while_it_looks_into_the_guest_ends_the_appliance(
+    prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
+) -> None:
+    given = {"workspace": str(tmp_path / "w"), "disks": [str(disk.path) for disk in demo_disks]}
+    run = start(prefect_server, given, name="prepare-test-image")
+    wait_until(lambda: bool(appliances(prefect_server)), "no appliance was started")
+    for appliance in appliances(prefect_server):
+        os.kill(int(appliance.name), signal.SIGSTOP)  # so that it boots no further, however quick the machine
+
+    prefect_server.run("prefect", "flow-run", "cancel", run)
+
+    assert prefect_server.wait_for(run, "CANCELLED", "FAILED", "CRASHED", "COMPLETED", seconds=60)[0] == "CANCELLED"
+    assert appliances(prefect_server) == []
+    assert list((tmp_path / "w" / "images").iterdir()) == []
+    ended_by_us = "stopped on request"
+    wait_until(lambda: ended_by_us in prefect_server.logs(run), "it was ended by Prefect's SIGKILL 30 s later")
+    assert "could not be examined" not in prefect_server.logs(run), "a cancelled look is no result"
+
+
 def test_killed_run_goes_on_where_it_was(
     prefect_server: PrefectServer, hollow_cloud: EmulatedCloud, hollow_disks: tuple[Disk, ...], tmp_path: Path
 ) -> None:
@@ -256,6 +275,17 @@ def test_prepare_test_image_checks_and_converts_what_lies_on_disk(
         "data_xvdb.qcow2", "data_xvdc.qcow2", "system.qcow2",
     ]  # fmt: skip
     assert "nothing stands in the way" in (tmp_path / "w" / "report.md").read_text()
+
+
+def appliances(server: PrefectServer) -> list[Path]:
+    """Return the /proc folders of the guests that the server's runs look into."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            argv = (process / "cmdline").read_bytes()
+            if argv.startswith(b"/usr/bin/qemu-system") and f"{server.env['TMPDIR']}/ferry-guest-".encode() in argv:
+                found.append(process)
+    return found
 
 
 def wait_for_download(cloud: EmulatedCloud) -> None:
