@@ -9,6 +9,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.check_and_convert import check_and_convert
 from flows.credentials_block import load_credentials
+from flows.drafting import drafting
 from flows.messages import set_up_logging
 from flows.parameters import (
     Bucket,
@@ -23,7 +24,6 @@ from flows.parameters import (
     WorkspacePath,
     workspace_path,
 )
-from flows.report import Report
 from flows.stopping import RunningTasks, cancelling_export
 from flows.tasks import download, export
 from image_export.request import ExportRequest
@@ -62,17 +62,17 @@ def export_to_private_cloud(
     """
     path = workspace_path(workspace, image_id)
     cloud, credentials = endpoints.cloud(region_id), load_credentials(credentials_block)
-    with open_workspace(path) as space, RunningTasks() as running:
+    with open_workspace(path) as space:
+        # Before anything is drafted: the report of another migration is not ours to replace.
         space.claim({"image_id": image_id, "region_id": region_id, "bucket": bucket})
-        request = ExportRequest(image_id=image_id, bucket=bucket, prefix=prefix or None)
-        with cancelling_export(space, cloud, credentials):
-            exported = export(space, cloud, credentials, request, limits.limits(), running.stop)
-        downloads = running.add(
-            [download.submit(space, cloud, credentials, item, transfer, running.stop) for item in exported.objects]
-        )
-        report = Report(
-            title=f"{image_id} → private cloud", workspace=space.path, image=exported.image,
-            objects=exported.objects, disks=tuple(future.result() for future in downloads),
-        )  # fmt: skip
-        report = check_and_convert(space, report, formats, on_fstab_mismatch, running)
-    return {"workspace": str(path), "images": [str(artifact.path) for artifact in report.artifacts]}
+        with drafting(space, f"{image_id} → private cloud") as draft, RunningTasks() as running:
+            request = ExportRequest(image_id=image_id, bucket=bucket, prefix=prefix or None)
+            with cancelling_export(space, cloud, credentials):
+                exported = export(space, cloud, credentials, request, limits.limits(), running.stop)
+            draft.add(image=exported.image, objects=exported.objects)
+            downloads = running.add(
+                [download.submit(space, cloud, credentials, item, transfer, running.stop) for item in exported.objects]
+            )
+            draft.add(disks=tuple(future.result() for future in downloads))
+            check_and_convert(space, draft, formats, on_fstab_mismatch, running)
+    return {"workspace": str(path), "images": [str(artifact.path) for artifact in draft.report.artifacts]}

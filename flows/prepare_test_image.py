@@ -10,9 +10,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.check_and_convert import check_and_convert
+from flows.drafting import drafting
 from flows.messages import set_up_logging
 from flows.parameters import Formats, OnFstabMismatch
-from flows.report import Report
 from flows.stopping import RunningTasks
 from migration.disk import DiskFormat
 from migration.disk_file import find_disks, find_disks_in
@@ -50,8 +50,7 @@ def prepare_test_image(
         raise InvalidInput(
             f"workspace {workspace!r} is relative, and a worker has no folder of its own", "start it with /"
         )
-    with open_workspace(path) as space, RunningTasks() as running:
-        found = find_disks(disks) if disks else find_disks_in(space.disks)
-        report = Report(title="Test image", workspace=space.path, disks=found)
-        report = check_and_convert(space, report, formats, on_fstab_mismatch, running)
-    return {"workspace": str(path), "images": [str(artifact.path) for artifact in report.artifacts]}
+    with open_workspace(path) as space, drafting(space, "Test image") as draft, RunningTasks() as running:
+        draft.add(disks=find_disks(disks) if disks else find_disks_in(space.disks))
+        check_and_convert(space, draft, formats, on_fstab_mismatch, running)
+    return {"workspace": str(path), "images": [str(artifact.path) for artifact in draft.report.artifacts]}

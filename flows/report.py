@@ -37,6 +37,7 @@ class Report:
     verdict: Verdict | None = None
     not_examined: str = ""  # why there is no verdict, where looking failed
     artifacts: tuple[Artifact, ...] = ()
+    stopped: str = ""  # the failure that ended the run, with its remedy
 
 
 def write_report(workspace: Workspace, report: Report) -> str:
@@ -82,7 +83,8 @@ def _summary(report: Report) -> str:
         verdict = (
             f"**/etc/fstab does not match the exported disks: {_count(errors, 'error')}, {_count(others, 'warning')}.**"
         )
-    return f"{verdict}\n\nEverything lies in `{report.workspace}`."
+    stopped = f"**The run stopped:** {_cell(' '.join(report.stopped.split()))}\n\n" if report.stopped else ""
+    return f"{verdict}\n\n{stopped}Everything lies in `{report.workspace}`."
 
 
 def _count(number: int, noun: str) -> str:

@@ -243,6 +243,9 @@ def test_refused_preflight_fails_the_run_with_every_broken_rule(
     state, message = prefect_server.wait_for(run, "COMPLETED", "FAILED", "CRASHED")
     assert state == "FAILED"
     assert "cn-shanghai" in message
+    report = prefect_server.artifacts(run)["migration-report"]
+    assert "The run stopped" in report
+    assert "cn-shanghai" in report
     assert hollow_cloud.count("ExportImage") == 0
 
 

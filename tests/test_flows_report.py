@@ -54,6 +54,13 @@ def test_what_was_not_examined_is_unknown_and_never_passed() -> None:
     assert "nothing stands in the way" not in text
 
 
+def test_run_that_stopped_says_why_at_once() -> None:
+    stopped = "2 rules are broken:\n- encrypted disks\n- no role `x`\n  (see the list)"
+    text = render_markdown(Report(title="m-1", workspace=Path("/w"), stopped=stopped))
+    assert r"**The run stopped:** 2 rules are broken: - encrypted disks - no role \`x\` (see the list)" in text
+    assert "has not been examined yet" in text.splitlines()[2]
+
+
 def test_names_from_cloud_and_guest_draw_nothing() -> None:
     text = render_markdown(REPORT)
     assert r"web \| \<b>server\</b>" in text
