@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,9 +45,12 @@ ToolMaker = Callable[[str, str], Path]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Except the SDKs from the rule that warnings are errors."""
+    """Except the SDKs from the rule that warnings are errors, and let the programs under test hear SIGINT."""
     for line in _SDK_WARNINGS:
         config.addinivalue_line("filterwarnings", line)
+    # A shell starts background jobs with SIGINT ignored, and a program whose parent ignores it never sees Ctrl-C.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_raw(path: Path, size: int, *, seed: int = 0) -> Path:
