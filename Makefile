@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all set-up that is missing. See README.md.
-.PHONY: demo test test-fast lint serve setup clean
+.PHONY: demo test test-fast lint serve bench-download lock setup clean
 
 PYTHON := .venv/bin/python
 
@@ -13,7 +13,7 @@ test: setup lint
 	$(PYTHON) -m pytest
 
 test-fast: setup
-	$(PYTHON) -m pytest -m "not slow"
+	$(PYTHON) -m pytest -n 2 -m "not slow"
 
 lint: setup
 	$(PYTHON) -m ruff format --check
@@ -23,6 +23,16 @@ lint: setup
 # A Prefect server and a worker on this machine, with both flows deployed.
 serve: setup
 	@$(PYTHON) -m deployments.serve $(if $(PORT),--port $(PORT))
+
+# Compares the download with what one would use instead, about 15 minutes; explained in benchmarks/README.md.
+bench-download:
+	@deployments/bootstrap.sh --also nginx-light aria2 rclone curl pigz libarchive-tools
+	$(PYTHON) -m benchmarks.download --json benchmarks/results/download.json $(BENCH)
+
+# Chooses the versions in requirements.lock anew, as far as pyproject.toml lets it; needs uv.
+lock:
+	uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes --no-header \
+	  --extra emulator --extra dev pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

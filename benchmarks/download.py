@@ -1,70 +1,82 @@
-"""Compares our download with what one would write with oss2 alone, on one object from the emulated OSS.
+"""Compares our download with what one would use instead today, from a local nginx, on the same bytes.
 
-Two cases: a bare `.raw` object, against `oss2.resumable_download` with its CRC-64 check; and a
-`.raw.tar.gz` object, against the same followed by `tar xzSf`. Both sides end with `sync -f`, so that
-bytes left in memory do not count as done. The disk is half random data with text, half zeros. Server and
-contenders are processes of their own; rounds are interleaved, because neighbours on a machine are noisy.
+Cases: `raw`, a bare disk; `raw.tar.gz`, the same disk as a sparse archive; `five disks`, five bare disks at once. Of
+every 2 MiB of the disk a quarter is random, a quarter text, the rest a hole. Each way is run as often as there are
+rounds, interleaved, because neighbours on a machine are noisy; medians are shown. Wall time ends when the file system
+is synced. Server and ways are processes of their own; CPU and memory are those of the way alone.
 
-The emulator is a Python server: on a small machine it is a good part of what is measured. Compare the
-ratios, not the seconds.
+`ceiling` reads our ranges to /dev/null by four curls. `ferry-download` and `ferry-unpack` are the two halves alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
+import platform
 import random
 import statistics
-import sys
+import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from dataclasses import replace
 from pathlib import Path
 
-import oss2
-
-from emulator.account import add_image
-from emulator.object_store import add_bucket
-from emulator.server import emulated_cloud
-from image_download.download import download_disk
-from migration.cloud import Cloud
-from migration.credentials import Credentials
+from benchmarks import contenders
+from benchmarks.contenders import Place, Way
+from benchmarks.measure import MIB, Cost, measure
+from benchmarks.web_server import BUCKET, nginx
+from image_download.sparse_file import crc64_of_file
 from migration.disk import DiskFormat, DiskRole
 from migration.exported_object import ExportedObject, Packing
-from migration.oss import open_bucket
-from migration.run import run
-from migration.workspace import open_workspace
 
-MIB = 1024**2
-BUCKET = "benchmark"
+RESULTS = Path(__file__).parent / "results" / "download.json"
+DISKS = 5  # of the case with several at once
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where the objects are, and with which keys they are to be had."""
-
-    cloud: Cloud
-    keys: Credentials
-    raw: ExportedObject
-    packed: ExportedObject
+def ferry_download(place: Place, folder: Path) -> None:
+    """Download the archive and prove it, without unpacking: as if it were a disk itself."""
+    exported = replace(place.exported, packing=Packing.NONE, disk_size=place.exported.size)
+    contenders.ferry(replace(place, exported=exported), folder)
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What one run took: seconds of wall and CPU, and the largest resident memory in MiB."""
+def ferry_five(place: Place, folder: Path) -> None:
+    """Download several disks at once, in one process, as the flow does."""
+    folders = [folder / str(number) for number in range(DISKS)]
+    with ThreadPoolExecutor(DISKS) as pool:
+        for _ in pool.map(contenders.ferry, [place] * DISKS, folders):
+            pass
 
-    wall: float
-    cpu: float
-    memory: float
+
+RAW: dict[str, Way] = {
+    "ferry": contenders.ferry,
+    "ceiling": contenders.ceiling,
+    "curl": contenders.curl,
+    "aria2c": contenders.aria2c,
+    "rclone": contenders.rclone,
+    "oss2": contenders.oss2_resumable,
+    "oss2 tuned, no CRC": contenders.oss2_tuned,
+}
+PACKED: dict[str, Way] = {
+    "ferry": contenders.ferry,
+    "ferry-download": ferry_download,
+    "ferry-unpack": contenders.ferry_unpack,
+    "aria2c + tar": contenders.aria2c_tar,
+    "aria2c + pigz + tar": contenders.aria2c_pigz_tar,
+    "aria2c + bsdtar": contenders.aria2c_bsdtar,
+    "oss2 + tar": contenders.oss2_tar,
+}
+CASES: dict[str, tuple[Packing, dict[str, Way]]] = {
+    "raw": (Packing.NONE, RAW),
+    "raw.tar.gz": (Packing.TAR_GZIP, PACKED),
+    "five disks": (Packing.NONE, {"ferry": ferry_five}),
+}
 
 
 def write_disk(path: Path, size: int) -> None:
-    """Write a disk of `size` bytes: of every 2 MiB, a quarter random, a quarter text, the rest a hole."""
+    """Write a disk of `size` bytes: of every 2 MiB a quarter random, a quarter text, the rest a hole."""
     source = random.Random(0)  # noqa: S311  # the same disk every time
     text = b"a line of a log file, much like the others\n" * (MIB // 86)
     with path.open("wb") as file:
@@ -74,113 +86,101 @@ def write_disk(path: Path, size: int) -> None:
             file.write(source.randbytes(MIB // 2) + text)
 
 
-def ours(place: Place, exported: ExportedObject, folder: Path) -> None:
-    """Download, prove, unpack."""
-    with open_workspace(folder) as workspace:
-        download_disk(workspace, place.cloud, lambda: place.keys, exported)
-
-
-def with_oss2(place: Place, exported: ExportedObject, folder: Path) -> None:
-    """Download with oss2, and unpack with tar where that is needed."""
-    bucket = open_bucket(place.cloud, lambda: place.keys, exported.bucket)
-    bucket.enable_crc = True
-    store = oss2.ResumableDownloadStore(root=str(folder))
-    target = folder / Path(exported.key).name
-    oss2.resumable_download(bucket, exported.key, str(target), store=store, num_threads=4, part_size=16 * MIB)
-    if exported.packing is Packing.TAR_GZIP:
-        run(["tar", "-C", folder, "-xzSf", target])
-
-
-def measure(contender: Callable[[Place, ExportedObject, Path], None], place: Place, exported: ExportedObject) -> Cost:
-    """Run one contender in a process of its own, in an empty folder."""
-    with tempfile.TemporaryDirectory(prefix="ferry-benchmark-") as name:
-        folder = Path(name)
-        start = time.monotonic()
-        child = os.fork()
-        if child == 0:
-            try:
-                contender(place, exported, folder)
-                os._exit(0)
-            except BaseException as error:  # noqa: BLE001  # there is nobody else to tell
-                sys.stderr.write(f"{error}\n")
-                os._exit(1)
-        _, status, usage = os.wait4(child, 0)
-        run(["sync", "-f", folder])
-        if status:
-            raise SystemExit(f"{contender.__name__} failed")
-        return Cost(time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
-
-
-def serve(folder: Path, disk: Path, archive: Path, channel: Connection) -> None:
-    """Run the emulated cloud until the other end of `channel` says something."""
-    add_image(folder, "m-benchmark", ())
-    add_bucket(folder, BUCKET)
-    with emulated_cloud(folder) as cloud:
-        found = [
-            ExportedObject(
-                bucket=BUCKET, key=metadata.key, size=metadata.size, etag=metadata.etag, crc64=metadata.crc64,
-                last_modified=metadata.last_modified, storage_class=metadata.storage_class, role=DiskRole.SYSTEM,
-                device="xvda", format=DiskFormat.RAW, packing=packing, disk_size=disk.stat().st_size,
-            )
-            for packing, path in ((Packing.NONE, disk), (Packing.TAR_GZIP, archive))
-            for metadata in (cloud.put_object(BUCKET, path.name, path),)
-        ]  # fmt: skip
-        channel.send(Place(cloud.cloud, cloud.credentials(), *found))
-        channel.recv()
-
-
 @contextmanager
-def served(size: int) -> Iterator[Place]:
-    """Make the objects and serve them from another process."""
-    with tempfile.TemporaryDirectory(prefix="ferry-benchmark-") as name:
-        disk = Path(name) / "m-benchmark_system.raw"
-        write_disk(disk, size)
-        archive = disk.with_name(f"{disk.name}.tar.gz")
-        run(["tar", "-C", disk.parent, "--sparse", "-czf", archive, disk.name])
-        here, there = multiprocessing.Pipe()
-        server = multiprocessing.get_context("spawn").Process(
-            target=serve, args=(Path(name) / "account", disk, archive, there)
-        )  # fmt: skip
-        server.start()
-        try:
-            yield here.recv()
-        finally:
-            here.send("end")
-            server.join()
+def served(folder: Path, size: int) -> Iterator[dict[Packing, Place]]:
+    """Make the objects and serve them; yields each by its packing."""
+    disk = folder / BUCKET / "m-benchmark_system.raw"
+    disk.parent.mkdir()
+    write_disk(disk, size)
+    archive = disk.with_name(f"{disk.name}.tar.gz")
+    subprocess.run(["tar", "-C", disk.parent, "--sparse", "-czf", archive, disk.name], check=True)
+    crcs = {path.name: crc64_of_file(path) for path in (disk, archive)}
+    for path in (disk, archive):
+        with path.open("rb") as file:  # from memory, as from a cloud that is not the bottleneck
+            while file.read(16 * MIB):
+                pass
+    with nginx(folder, crcs) as url:
+        yield {
+            packing: Place(url=url, file=path, exported=_object(path, packing, size, crcs[path.name]))
+            for packing, path in ((Packing.NONE, disk), (Packing.TAR_GZIP, archive))
+        }
 
 
-def report(case: str, costs: dict[str, list[Cost]]) -> dict[str, object]:
-    """Print and return the medians of one case, and how much longer oss2 takes."""
-    row: dict[str, object] = {"name": case}
-    for name, found in costs.items():
-        wall, cpu, memory = (
-            statistics.median(getattr(cost, field) for cost in found) for field in ("wall", "cpu", "memory")
+def _object(path: Path, packing: Packing, disk_size: int, crc: int) -> ExportedObject:
+    status = path.stat()
+    return ExportedObject(
+        bucket=BUCKET, key=path.name, size=status.st_size, etag=f"{int(status.st_mtime):x}-{status.st_size:x}",
+        crc64=crc, last_modified=int(status.st_mtime), storage_class="Standard", role=DiskRole.SYSTEM, device="xvda",
+        format=DiskFormat.RAW, packing=packing, disk_size=disk_size,
+    )  # fmt: skip
+
+
+def run_case(name: str, ways: dict[str, Way], place: Place, folder: Path, rounds: int) -> list[dict[str, object]]:
+    """Run every way in turn, as often as there are rounds; print and return a row for each."""
+    costs: dict[str, list[Cost]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way, run in ways.items():
+            costs[way].append(measure(lambda empty, run=run: run(place, empty), folder))  # type: ignore[misc]
+    ours = statistics.median(cost.wall for cost in costs["ferry"])
+    rows = []
+    print(f"\n{name}: {place.exported.size / MIB:.0f} MiB object, {rounds} rounds")
+    for way, found in costs.items():
+        wall, cpu, memory, disk = (
+            statistics.median(getattr(cost, field) for cost in found) for field in ("wall", "cpu", "memory", "disk")
         )
-        row[name] = {"median_s": round(wall, 3), "cpu_s": round(cpu, 3), "peak_rss_mib": round(memory)}
-        print(f"{case:12} {name:10} {wall:8.2f} s   cpu {cpu:6.2f} s   memory {memory:5.0f} MiB")
-    walls = [statistics.median(cost.wall for cost in found) for found in costs.values()]
-    row["ratio"] = round(walls[0] / walls[1], 3)
-    print(f"{case:12} ours takes {walls[0] / walls[1]:.2f} of oss2's time")
-    return row
+        quickest, slowest = min(cost.wall for cost in found), max(cost.wall for cost in found)
+        rows.append(
+            {
+                "name": f"{name}: {way}", "median_s": round(wall, 3), "cpu_s": round(cpu, 3),
+                "peak_rss_mib": round(memory, 1), "disk_mib": round(disk, 1), "ratio_to_ours": round(wall / ours, 3),
+                "min_s": round(quickest, 3), "max_s": round(slowest, 3),
+            }
+        )  # fmt: skip
+        print(
+            f"  {way:20}{wall:7.2f} s ({quickest:.2f} to {slowest:.2f})"
+            f"   {wall / ours:6.2f} x ours   cpu {cpu:6.2f} s   memory {memory:5.0f} MiB   disk {disk:6.0f} MiB",
+            flush=True,
+        )
+    return rows
+
+
+def _machine() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.machine(),
+    )
+    return f"{os.cpu_count()} cores ({model}), {memory:.0f} GiB of memory, Python {platform.python_version()}"
 
 
 def main() -> None:
-    """Measure both cases and print a table."""
+    """Measure all cases, print a table, and write the same as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=512, metavar="MIB", help="of the disk (default: 512)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each contender runs (default: 5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the medians to FILE as well")
+    parser.add_argument("--size", type=int, default=2048, metavar="MIB", help="of the disk (default: 2048)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each way runs (default: 5)")
+    parser.add_argument("--case", action="append", choices=CASES, help="only this case; may be repeated")
+    parser.add_argument("--way", action="append", help="only this way, beside ours; may be repeated")
+    parser.add_argument("--folder", type=Path, help="where to work (default: the temporary directory)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the results go (default: none)")
     options = parser.parse_args()
-    rows = []
-    with served(options.size * MIB) as place:
-        for case, exported in (("raw", place.raw), ("raw.tar.gz", place.packed)):
-            costs: dict[str, list[Cost]] = {"ours": [], "oss2": []}
-            for _ in range(options.rounds):
-                costs["ours"].append(measure(ours, place, exported))
-                costs["oss2"].append(measure(with_oss2, place, exported))
-            rows.append(report(case, costs))
+    rows: list[dict[str, object]] = []
+    print(_machine())
+    with tempfile.TemporaryDirectory(prefix="ferry-benchmark-", dir=options.folder) as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # nginx's workers are another user
+        with served(folder, options.size * MIB) as places:
+            for case in options.case or CASES:
+                packing, ways = CASES[case]
+                chosen = {way: run for way, run in ways.items() if not options.way or way in {"ferry", *options.way}}
+                rows += run_case(case, chosen, places[packing], folder, options.rounds)
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        document = {"machine": _machine(), "disk_mib": options.size, "rounds": options.rounds, "cases": rows}
+        options.json.parent.mkdir(exist_ok=True)
+        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up all that Ferry needs on a Debian or Ubuntu machine: distribution packages, then .venv from requirements.lock.
-# Run again, it does only what is missing. Usage: deployments/bootstrap.sh [--no-packages]
+# Run again, it does only what is missing. Usage: deployments/bootstrap.sh [--no-packages | --also PACKAGE...]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,7 +36,8 @@ install_packages() {
   if [ "${#missing[@]}" -gt 0 ]; then
     say "installing ${missing[*]}"
     as_root apt-get update -q
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"
+    # RUNLEVEL=1: a service among them (nginx, for the benchmarks) is not started.
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qy --no-install-recommends "${missing[@]}"
   fi
   # Ubuntu lets only root read the kernel, and the appliance needs to read it (Launchpad bug 759725).
   for kernel in /boot/vmlinuz-*; do
@@ -71,5 +72,6 @@ PYTHON
   printf '%s\n' "$wanted" > "$stamp"
 }
 
+if [ "${1:-}" = --also ]; then packages+=("${@:2}"); fi
 if [ "${1:-}" != --no-packages ]; then install_packages; fi
 make_environment
