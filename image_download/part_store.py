@@ -17,7 +17,8 @@ from pathlib import Path
 
 from image_download import crc64
 from image_download.part_map import KnownParts, ObjectIdentity, PartMap, read_part_map
-from image_download.sparse_file import clear_range, crc64_of_range, forget_cached, write_sparsely
+from image_download.read_back import ReadBack, Stretch
+from image_download.sparse_file import clear_range, write_sparsely
 from migration.errors import MigrationError
 from migration.progress import Stop
 from migration.storage import format_size, sync_directory
@@ -26,10 +27,17 @@ log = logging.getLogger(__name__)
 
 BUFFER = 1024 * 1024  # bytes; all that a writer holds, whatever the size of the parts
 
+# Bytes that are read back after each flush, at about the pace at which parts come; of a download that was gone on
+# with there may be terabytes to read, and the next flush must not wait for that.
+READ_AT_ONCE = 256 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What re-reading the file found: the CRC-64 of all of it, and the parts that are not as they were received."""
+    """What reading the file back found: the CRC-64 of all of it, and the parts that are not as they were received.
+
+    The CRC-64 means something only where there are no bad parts.
+    """
 
     crc64: int
     bad_parts: tuple[int, ...]
@@ -44,9 +52,14 @@ class PartStore:
         self.part_size = known.part_size
         self._map = part_map
         self._crcs = dict(known.crcs)
-        self._mutex = threading.Lock()
+        self._mutex = threading.Condition()
         self._resumed = resumed
         self._begun: set[int] = set()
+        self._frontier = 0  # the first part that has not come
+        self._advance_frontier()
+        self._read_back = ReadBack(path)
+        for part, crc in self._crcs.items():
+            self._read_back.add(Stretch(*self.bounds(part), crc))
 
     @property
     def part_count(self) -> int:
@@ -67,6 +80,15 @@ class PartStore:
         with self._mutex:
             return [part for part in range(self.part_count) if part not in self._crcs]
 
+    def wait_beyond(self, position: int, timeout: float) -> int:
+        """Wait until the file has come without a gap beyond `position`; return up to where it has, in bytes.
+
+        At most `timeout` seconds, so the answer may not be beyond it.
+        """
+        with self._mutex:
+            self._mutex.wait_for(lambda: self.bounds(self._frontier)[0] > position, timeout)
+            return min(self.bounds(self._frontier)[0], self.size)
+
     @contextmanager
     def open_writer(self) -> Iterator[PartWriter]:
         """Open a writer for one thread, with a descriptor and a buffer of its own."""
@@ -76,34 +98,33 @@ class PartStore:
         finally:
             os.close(descriptor)
 
-    def sync(self) -> None:
-        """Put what has been recorded so far on stable storage, and remember that."""
-        lines = self._map.lines
-        _sync_data(self.path)
-        self._map.mark_synced(lines)
+    def keep(self) -> None:
+        """Put what has been recorded so far on stable storage, remember that, and read some of it back from there."""
+        self._settle()
+        self._read_back.read(READ_AT_ONCE)
 
     def check(self, stop: Stop | None = None) -> Check:
-        """Re-read the whole file from storage. Every part must have come."""
-        self.sync()
-        crc, bad_parts = crc64.EMPTY, []
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            forget_cached(descriptor)
-            for part in range(self.part_count):
-                start, end = self.bounds(part)
-                found = crc64_of_range(descriptor, start, end, stop)
-                if found != self._crcs[part]:
-                    bad_parts.append(part)
-                crc = crc64.combine(crc, found, end - start)
-        finally:
-            os.close(descriptor)
+        """Read back from storage what has not been yet. Every part must have come."""
+        self._settle()
+        self._read_back.read(stop=stop)
+        crc = crc64.EMPTY
+        for part in range(self.part_count):
+            start, end = self.bounds(part)
+            crc = crc64.combine(crc, self._crcs[part], end - start)
+        bad_parts = sorted(stretch.start // self.part_size for stretch in self._read_back.take_wrong())
         return Check(crc64=crc, bad_parts=tuple(bad_parts))
+
+    def _settle(self) -> None:
+        lines = self._map.lines
+        self._read_back.settle()
+        self._map.mark_synced(lines)
 
     def forget(self, parts: Iterable[int]) -> None:
         """Take parts as missing again."""
         with self._mutex:
             for part in parts:
                 self._crcs.pop(part, None)
+                self._frontier = min(self._frontier, part)
 
     def publish(self, target: Path) -> None:
         """Give the finished file its name, durably, and drop the part map."""
@@ -136,8 +157,15 @@ class PartStore:
     def complete(self, part: int, crc: int) -> None:
         """Record that `part` has been written and what its CRC-64 was when it came."""
         self._map.add(part, crc)
+        self._read_back.add(Stretch(*self.bounds(part), crc))
         with self._mutex:
             self._crcs[part] = crc
+            self._advance_frontier()
+            self._mutex.notify_all()
+
+    def _advance_frontier(self) -> None:
+        while self._frontier in self._crcs:
+            self._frontier += 1
 
 
 class PartWriter:
