@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -16,6 +16,19 @@ from migration.progress import Progress
 INTERVAL = 2.0  # seconds
 
 
+_mirrors: list[Callable[[str], Progress]] = []
+
+
+@contextmanager
+def mirrored(show: Callable[[str], Progress]) -> Iterator[None]:
+    """Show the progress of what runs in this process elsewhere too: `show` makes a `Progress` for a description."""
+    _mirrors.append(show)
+    try:
+        yield
+    finally:
+        _mirrors.remove(show)
+
+
 @contextmanager
 def progress_artifact(key: str, description: str) -> Iterator[Progress]:
     """Give the block a `Progress` whose reports appear as the artifact `key` of the current task run.
@@ -24,7 +37,13 @@ def progress_artifact(key: str, description: str) -> Iterator[Progress]:
     ends well, and stays where it was when it does not.
     """
     bar = _Bar(create_progress_artifact(progress=0.0, key=key, description=description))  # type: ignore[arg-type]
-    yield bar.report
+    shown = [bar.report, *(show(description) for show in _mirrors)]
+
+    def report(done: int, total: int) -> None:
+        for one in shown:
+            one(done, total)
+
+    yield report
     bar.show(100.0)
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import os
-import urllib.error
-import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import click
 
 from ferry.options import cloud_options, json_option, limit_options, workspace_option
+from ferry.prefect_server import answers, start_temporary_server
+from ferry.progress import open_display
+from migration.errors import InvalidInput
 
 
 @click.command()
@@ -54,17 +57,21 @@ def command(
         handler.addFilter(lambda record: not record.name.startswith("prefect"))
     from flows.export_to_private_cloud import export_to_private_cloud  # noqa: PLC0415  # 2 s of imports
     from flows.parameters import Endpoints, LimitOverrides, Transfer  # noqa: PLC0415
+    from flows.progress import mirrored  # noqa: PLC0415
     from migration.disk import DiskFormat  # noqa: PLC0415
 
-    result = export_to_private_cloud(
-        image_id=image_id, bucket=bucket, region_id=region_id, workspace=str(workspace.absolute()), prefix=prefix,
-        formats=[DiskFormat(word) for word in dict.fromkeys(formats)], on_fstab_mismatch=on_fstab_mismatch,
-        endpoints=Endpoints(ecs_endpoint=ecs_endpoint, oss_endpoint=oss_endpoint, oss_is_cname=oss_cname),
-        transfer=Transfer(
-            connections=connections, keep_objects=keep_objects, accept_other_size=accept_other_size
-        ),
-        limits=LimitOverrides(data_disks=max_data_disks, data_disk_gib=max_data_disk_gib),
-    )  # fmt: skip
+    # The flow fills in placeholders; on a command line the shell does, and braces are braces.
+    folder = str(workspace.absolute()).replace("{", "{{").replace("}", "}}")
+    with open_display() as display, mirrored(display.progress), wrong_parameters():
+        result = export_to_private_cloud(
+            image_id=image_id, bucket=bucket, region_id=region_id, workspace=folder, prefix=prefix,
+            formats=[DiskFormat(word) for word in dict.fromkeys(formats)], on_fstab_mismatch=on_fstab_mismatch,
+            endpoints=Endpoints(ecs_endpoint=ecs_endpoint, oss_endpoint=oss_endpoint, oss_is_cname=oss_cname),
+            transfer=Transfer(
+                connections=connections, keep_objects=keep_objects, accept_other_size=accept_other_size
+            ),
+            limits=LimitOverrides(data_disks=max_data_disks, data_disk_gib=max_data_disk_gib),
+        )  # fmt: skip
     if as_json:
         click.echo(json.dumps(result, indent=1))
         return
@@ -73,29 +80,32 @@ def command(
     click.echo(f"report: {Path(result['workspace']) / 'report.md'}")
 
 
+@contextmanager
+def wrong_parameters() -> Iterator[None]:
+    """Say what a flow has against its parameters as one would say it of options."""
+    from prefect.exceptions import ParameterTypeError  # noqa: PLC0415
+
+    try:
+        yield
+    except ParameterTypeError as error:
+        said = [line.strip(" -") for line in str(error).splitlines()[1:] if line.strip()]
+        raise InvalidInput(
+            "; ".join(said) or str(error), "check these words against `ferry run --help`; nothing was exported"
+        ) from None
+
+
 def use_reachable_server() -> None:
-    """Make Prefect use a temporary server of its own where none is configured, or the configured one is down.
+    """Make Prefect use a temporary server of ours where none is configured, or the configured one is down.
 
     To be called before `prefect` is imported, which reads the settings.
     """
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # the stages' own lines say what is going on
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_ENABLED", "true")
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     url = os.environ.get("PREFECT_API_URL", "")
-    if url.startswith("http://127.0.0.1:") and not _answers(f"{url}/health"):
+    if url.startswith("http://127.0.0.1:") and not answers(url):
         click.echo(f"no Prefect server answers at {url}: using a temporary one", err=True)
         url = ""
     if not url:
-        # An empty value is not the same to Prefect: its event client then fails at every event (3.8.8).
-        os.environ.pop("PREFECT_API_URL", None)
         click.echo("Starting a temporary Prefect server", err=True)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2):  # noqa: S310  # loopback, checked by the caller
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
+        os.environ["PREFECT_API_URL"] = start_temporary_server()
