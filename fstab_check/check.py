@@ -13,6 +13,7 @@ from fstab_check.line_check import check_line, finding_on
 from fstab_check.mountpoint_check import check_mountpoints
 from fstab_check.resolve import resolve
 from fstab_check.sources import SourceKind, parse_source
+from migration.disk import DiskRole
 from migration.verdict import EntryChain, Finding, Severity, Verdict
 
 MAX_ENTRIES = 1000  # judged; a real fstab has a dozen
@@ -69,6 +70,7 @@ def check_guest(guest: Guest) -> Verdict:
         *_check_file(guest),
         *(finding for line in lines for finding in check_line(line, guest)),
         *check_mountpoints(lines, guest),
+        *_check_twice(lines),
         *_check_root(lines, guest),
         *_check_disks(lines, guest),
     ]
@@ -116,6 +118,15 @@ def _check_root(lines: Sequence[Line], guest: Guest) -> Iterator[Finding]:
             message=f"more than one file system looks like a root; the one on {root.location} was judged",
             evidence=f"also: {others}", remedy="see that it is the one which the boot loader starts",
         )  # fmt: skip
+    system = {disk.name.index for disk in guest.layout.disks if disk.role is DiskRole.SYSTEM}
+    if system and not root.volume.disks & system:
+        yield Finding(
+            code=Code.ROOT_ON_DATA_DISK, severity=Severity.WARNING,
+            message=f"the root file system is on {root.location}, not on the system disk",
+            evidence=f"given: {guest.layout.names}",
+            remedy="see that each disk was given as the one it is; the export names them system, data_xvdb, …",
+            device=root.volume.members[0].disk,
+        )  # fmt: skip
     line = next((line for line in lines if line.entry.is_root), None)
     if line is None:
         if guest.file.failure is None:
@@ -129,6 +140,25 @@ def _check_root(lines: Sequence[Line], guest: Guest) -> Iterator[Finding]:
             evidence=f"{line.entry.source} is {volume.place}", remedy="name the file system that is really the root",
             device=volume.members[0],
         )  # fmt: skip
+
+
+def _check_twice(lines: Sequence[Line]) -> Iterator[Finding]:
+    """Yield lines that mount a file system which another line has mounted elsewhere."""
+    seen: dict[str, Line] = {}
+    for line in lines:
+        volume = line.resolution.volume
+        if volume is None or volume.type in {"btrfs", "swap"} or line.entry.is_noauto or line.entry.is_swap:
+            continue
+        first = seen.setdefault(volume.name, line)
+        if first.entry.mountpoint != line.entry.mountpoint:
+            yield finding_on(
+                line, Code.FILESYSTEM_TWICE, Severity.WARNING,
+                f"{volume.place} is mounted on {first.entry.mountpoint} (line {first.entry.line}) "
+                f"and on {line.entry.mountpoint}",
+                evidence=f"{first.entry.source} and {line.entry.source} are both {volume.place}",
+                remedy="see which file system each of the lines is meant for, and that no two disks were mixed up",
+                device=volume.members[0],
+            )  # fmt: skip
 
 
 def _check_disks(lines: Sequence[Line], guest: Guest) -> Iterator[Finding]:

@@ -46,11 +46,13 @@ class Code(StrEnum):
     MOUNTPOINT_MISSING = "mountpoint-missing"
     MOUNTPOINT_INVALID = "mountpoint-invalid"
     MOUNTPOINT_DUPLICATE = "mountpoint-duplicate"
+    FILESYSTEM_TWICE = "filesystem-twice"
 
     # The root file system
     ROOT_ENTRY_MISSING = "root-entry-missing"
     ROOT_ENTRY_DIFFERS = "root-entry-differs"
     ROOT_AMBIGUOUS = "root-ambiguous"
+    ROOT_ON_DATA_DISK = "root-on-data-disk"
 
     # The disks
     DISK_UNREFERENCED = "disk-unreferenced"

@@ -36,6 +36,7 @@ MEMORY = 768  # MiB; the 1280 of libguestfs are for repairs, we only look
 KVM_LAUNCH_TIMEOUT = 60.0  # seconds from QEMU's start; a working KVM needs 2 to 5
 EMULATED_LAUNCH_TIMEOUT = 600.0  # 8 to 20 seconds on an idle machine, minutes on a crowded one
 WATCH_INTERVAL = 0.25  # seconds
+STOP_LAG = 1.0  # seconds between a signal's arrival at QEMU and at whoever sets `stop`
 TAIL_LINES = 5  # of what the appliance said, shown when it does not start
 
 
@@ -61,7 +62,7 @@ def open_guest(disks: Sequence[Disk], *, stop: Stop | None = None) -> Iterator[g
         except RuntimeError as error:
             if type(error) is not RuntimeError:  # libguestfs has no exception type of its own
                 raise
-            check_stop(stop)
+            _check_stopped(stop)
             raise _guest_error(disks, str(error), "") from error
 
 
@@ -105,7 +106,11 @@ def _launch_once(
         events = module.EVENT_APPLIANCE | module.EVENT_LIBRARY
         g.set_event_callback(lambda _event, _handle, text, _array: said.append(str(text)), events)
         watch = attempt.enter_context(_watch(scratch, stop))
-        log.info("Starting an appliance over %d disks%s", len(disks), "" if kvm else " (emulation)")
+        log.info(
+            "Starting an appliance over %s%s",
+            "one disk" if len(disks) == 1 else f"{len(disks)} disks",
+            "" if kvm else " (emulation)",
+        )
         try:
             _configure(g, scratch, kvm=kvm)
             for number, disk in enumerate(disks):
@@ -114,10 +119,20 @@ def _launch_once(
             with watch.limit(KVM_LAUNCH_TIMEOUT if kvm else EMULATED_LAUNCH_TIMEOUT):
                 g.launch()
         except RuntimeError as error:
-            check_stop(stop)
+            _check_stopped(stop)
             raise _guest_error(disks, watch.complaint or str(error), "".join(said)) from error
         stack.push(attempt.pop_all())
     return g
+
+
+def _check_stopped(stop: Stop | None) -> None:
+    """Raise `Interrupted` if it was a stop that ended the appliance.
+
+    Whoever signals the whole process group, as Prefect and terminals do, may reach QEMU before the event is set.
+    """
+    if stop is not None:
+        stop.wait(STOP_LAG)
+    check_stop(stop)
 
 
 def overlay_name(number: int) -> str:

@@ -161,6 +161,15 @@ ROWS = [
     line("relative", Code.MOUNTPOINT_INVALID, WARNING, "tmpfs tmp tmpfs"),
     whole("file-for-directory", Code.MOUNTPOINT_INVALID, ERROR, 2, GOOD_FSTAB, paths={"/data": PathKind.FILE}),
     line("duplicate", Code.MOUNTPOINT_DUPLICATE, WARNING, "tmpfs //data/ tmpfs"),
+    line("also-elsewhere", Code.FILESYSTEM_TWICE, WARNING, f"UUID={DATA_UUID} /d ext4 defaults 0 0"),
+    whole(
+        "disks-mixed-up",
+        Code.ROOT_ON_DATA_DISK,
+        WARNING,
+        None,
+        f"UUID={DATA_UUID} / ext4\n" + XFS_LINE,
+        roots=(OLD_ROOT,),
+    ),
     whole("no-root-line", Code.ROOT_ENTRY_MISSING, WARNING, None, DATA_LINE + XFS_LINE),
     whole("other-root", Code.ROOT_ENTRY_DIFFERS, ERROR, 1, f"UUID={DATA_UUID} / ext4\n" + XFS_LINE),
     whole("two-roots", Code.ROOT_AMBIGUOUS, INFO, None, GOOD_FSTAB, roots=(REAL_ROOT, OLD_ROOT)),
@@ -262,7 +271,7 @@ def test_root_on_a_data_disk_uses_it() -> None:
     layout = GuestLayout(disks=(system_disk(partition(1, filesystem("vfat", "AB-CD"))), XVDB))
     root = RootFilesystem(volume=volume_of_partition(XVDB, XVDB.partitions[0]))
     verdict = judge(f"UUID={DATA_UUID} / ext4\n", layout=layout, roots=(root,))
-    assert verdict.findings == ()
+    assert [finding.code for finding in verdict.findings] == [Code.ROOT_ON_DATA_DISK]
 
 
 @pytest.mark.parametrize(
