@@ -43,11 +43,16 @@ class Workspace:
         return self.path / "report.md"
 
     def claim(self, identity: dict[str, str]) -> None:
-        """Bind the workspace to one migration, or raise `WorkspaceMismatch` if it serves another."""
+        """Bind the workspace to one migration, or raise `WorkspaceMismatch` if it serves another.
+
+        A claim after which nothing was done binds nobody: a misspelt bucket that was refused can be corrected.
+        """
         known = self.journal.get(IDENTITY, dict)
-        if known is None:
+        if known == identity:
+            return
+        if known is None or self.journal.steps() == [IDENTITY]:
             self.journal.record(IDENTITY, identity)
-        elif known != identity:
+        else:
             changed = ", ".join(
                 f"{key} is {known.get(key)!r}, asked for {identity.get(key)!r}"
                 for key in sorted({*known, *identity})

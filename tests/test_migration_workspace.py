@@ -37,11 +37,22 @@ def test_workspace_serves_one_migration(tmp_path: Path) -> None:
     with open_workspace(tmp_path / "w") as workspace:
         workspace.claim({"image_id": "m-1", "bucket": "b"})
         workspace.claim({"image_id": "m-1", "bucket": "b"})
+        workspace.journal.record("export", "under way")
     with (
         open_workspace(tmp_path / "w") as workspace,
         pytest.raises(WorkspaceMismatch, match="image_id is 'm-1', asked for 'm-2'"),
     ):
         workspace.claim({"image_id": "m-2", "bucket": "b"})
+
+
+def test_claim_after_which_nothing_was_done_can_be_corrected(tmp_path: Path) -> None:
+    with open_workspace(tmp_path / "w") as workspace:
+        workspace.claim({"image_id": "m-1", "bucket": "misspelt"})
+    with open_workspace(tmp_path / "w") as workspace:
+        workspace.claim({"image_id": "m-1", "bucket": "b"})
+        workspace.journal.record("export", "under way")
+        with pytest.raises(WorkspaceMismatch):
+            workspace.claim({"image_id": "m-1", "bucket": "misspelt"})
 
 
 def test_workspace_is_refused_where_a_file_is_in_its_place(tmp_path: Path) -> None:
