@@ -87,16 +87,17 @@ def convert_file(
     to: DiskFormat,
     *,
     compress: bool = False,
+    overwrite: bool = False,
     progress: Progress = no_progress,
     stop: Stop | None = None,
 ) -> Artifact:
     """Convert `disk` to the format `to` in `directory`, as `system.qcow2` or `data_xvdb.vmdk`.
 
-    The name appears once the image is whole, proven equal to its source and on stable storage; an image
-    that had it is replaced then. `compress` makes a zstd (or zlib) qcow2 or a streamOptimized VMDK.
-    `progress` counts three times the disk's bytes: converted, proven, digested.
+    The name appears once the image is whole, proven equal to its source and on stable storage. A file
+    that has it already is refused, or with `overwrite` replaced then. `compress` makes a zstd (or zlib) qcow2
+    or a streamOptimized VMDK. `progress` counts three times the disk's bytes: converted, proven, digested.
 
-    Raises `InvalidInput` (the disk cannot be meant, or the format has no compression), `NoSpace`,
+    Raises `InvalidInput` (the disk cannot be meant, the name is taken, or the format has no compression), `NoSpace`,
     `CorruptData` (the proof failed; `SourceChanged` if someone wrote to the disk meanwhile),
     `CommandFailed`, `ToolMissing`, `Interrupted`.
     """
@@ -105,6 +106,8 @@ def convert_file(
     target = _target(disk, directory.absolute(), to)
     if target.exists() and target.samefile(source.path):
         raise InvalidInput(f"{target}: the image would replace the disk it is made of", "choose another folder")
+    if target.exists() and not overwrite:
+        raise InvalidInput(f"{target} is there already", "choose another folder, or say --overwrite to replace it")
     qemu_img.check_stands_alone(source)
     before = fingerprint_of(source.path)
     _check_size(disk, source)

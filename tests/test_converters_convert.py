@@ -163,6 +163,17 @@ def test_missing_disk_is_an_error_with_a_remedy(disk: Disk, tmp_path: Path) -> N
         convert_file(disk, tmp_path / "images", DiskFormat.QCOW2)
 
 
+def test_file_that_has_the_name_is_replaced_only_when_that_is_said(disk: Disk, tmp_path: Path) -> None:
+    target = tmp_path / "images" / f"{disk.stem}.qcow2"
+    target.parent.mkdir()
+    target.write_text("precious")
+    with pytest.raises(InvalidInput, match="is there already"):
+        convert_file(disk, target.parent, DiskFormat.QCOW2)
+    assert target.read_text() == "precious"
+    assert convert_file(disk, target.parent, DiskFormat.QCOW2, overwrite=True).path == target
+    assert target.read_bytes().startswith(b"QFI\xfb")
+
+
 def test_image_never_replaces_the_disk_it_is_made_of(disk: Disk) -> None:
     with pytest.raises(InvalidInput, match="would replace the disk"):
         convert_file(disk, disk.path.parent, DiskFormat.RAW)
@@ -265,7 +276,7 @@ def test_image_of_that_name_stays_until_the_new_one_is_whole(
     first = convert_file(disk, tmp_path / "images", DiskFormat.QCOW2)
     fake_qemu_img("echo broken >&2; exit 1")
     with pytest.raises(Exception, match="broken"):
-        convert_file(disk, tmp_path / "images", DiskFormat.QCOW2)
+        convert_file(disk, tmp_path / "images", DiskFormat.QCOW2, overwrite=True)
     assert hashlib.sha256(first.path.read_bytes()).hexdigest() == first.sha256
 
 

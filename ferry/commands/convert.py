@@ -21,13 +21,19 @@ FORMATS = ("qcow2", "vmdk", "vhdx", "vdi", "vpc", "raw")
 @click.command()
 @click.argument("disks", nargs=-1, metavar="[DISK]...")
 @click.option("-t", "--to", "formats", multiple=True, type=click.Choice(FORMATS), default=("qcow2",), show_default=True)
-@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the images.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the images; this one, if not given.",
+)
 @click.option("-c", "--compress", is_flag=True, help="Smaller and slower (VMDK: streamOptimized).")
+@click.option("--overwrite", is_flag=True, help="Replace files that have the images' names.")
 @workspace_option(required=False)
 @json_option
 def command(
     disks: tuple[str, ...], formats: tuple[str, ...], output: Path | None, workspace: Path | None,
-    *, compress: bool, as_json: bool,
+    *, compress: bool, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Convert RAW disks to qcow2, vmdk and others, proven equal.
 
@@ -43,7 +49,9 @@ def command(
     from migration.workspace import open_workspace  # noqa: PLC0415
 
     if (workspace is None) == (not disks) or (output is not None and workspace is not None):
-        raise InvalidInput("say what to convert", "give disks and --output, or --workspace alone")
+        raise InvalidInput(
+            "say what to convert", "give disks, and --output for another folder than this one; or --workspace alone"
+        )
     found = find_disks(disks) if disks else find_disks_in(workspace / "disks") if workspace else ()
     work = [(disk, DiskFormat(word)) for disk in found for word in dict.fromkeys(formats)]
     with open_display() as display:
@@ -60,11 +68,18 @@ def command(
                 artifacts = for_each(work, in_workspace, at_once=2)
         else:
             directory = (output or Path.cwd()).absolute()
-            directory.mkdir(parents=True, exist_ok=True)
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InvalidInput(
+                    f"{directory}: cannot be made: {error.strerror}", "choose a folder you can write to"
+                ) from error
 
             def in_directory(item: tuple[Disk, DiskFormat], stop: Stop) -> Artifact:
                 disk, to = item
-                return convert_file(disk, directory, to, compress=compress, progress=bar(disk, to), stop=stop)
+                return convert_file(
+                    disk, directory, to, compress=compress, overwrite=overwrite, progress=bar(disk, to), stop=stop
+                )
 
             artifacts = for_each(work, in_directory, at_once=2)
     show(artifacts, as_json=as_json)
