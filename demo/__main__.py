@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 from demo.boot import boot
 from migration.acceleration import kvm_works
 from migration.artifact import Artifact
+from migration.run import leashed
 from migration.storage import format_size
 from private_cloud.qemu_system import boot_argv
 
@@ -77,9 +78,8 @@ class _Cloud:
 @contextmanager
 def _emulated_cloud(folder: Path) -> Iterator[_Cloud]:
     argv = [sys.executable, "-m", "ferry", "emulator", "--demo", "--folder", str(folder)]
-    with subprocess.Popen(
-        [*argv, "--ecs-port", "0", "--oss-port", "0", "--export-seconds", "3"], stdout=subprocess.PIPE, text=True
-    ) as process:
+    argv += ["--ecs-port", "0", "--oss-port", "0", "--export-seconds", "3"]
+    with subprocess.Popen(leashed(argv), stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stdout is not None  # noqa: S101  # asked for above
         try:
             yield _Cloud(line.rstrip("\n") for line in process.stdout)
@@ -88,14 +88,16 @@ def _emulated_cloud(folder: Path) -> Iterator[_Cloud]:
 
 
 def _run_flow(cloud: _Cloud) -> int:
-    return subprocess.run(
-        [
-            sys.executable, "-m", "ferry", "run", cloud.image_id, "--bucket", cloud.bucket, "--region", REGION,
-            "--workspace", HOME / "workspace", "--ecs-endpoint", cloud.ecs, "--oss-endpoint", cloud.oss,
-            "--to", "qcow2", "--to", "vmdk",
-        ],
-        check=False,
-    ).returncode  # fmt: skip
+    argv = [
+        sys.executable, "-m", "ferry", "run", cloud.image_id, "--bucket", cloud.bucket, "--region", REGION,
+        "--workspace", str(HOME / "workspace"), "--ecs-endpoint", cloud.ecs, "--oss-endpoint", cloud.oss,
+        "--to", "qcow2", "--to", "vmdk",
+    ]  # fmt: skip
+    with subprocess.Popen(leashed(argv)) as flow:
+        try:
+            return flow.wait()
+        except KeyboardInterrupt:  # it has seen the same Ctrl-C, and stops tidily
+            return flow.wait()
 
 
 def _boot(report: dict[str, Any]) -> None:
@@ -134,4 +136,8 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        _say("Stopped; `make demo` goes on from here")
+        sys.exit(130)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -171,13 +172,18 @@ def serve(
 def _owned(folder: Path) -> Iterator[None]:
     """Keep other emulators away from the folder: each takes the other's running exports for dead ones."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:  # the kernel's lock ends with the process, however that ends
+    with (folder / ".lock").open("a+") as lock:  # the kernel's lock ends with the process, however that ends
+        lock.seek(0)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InvalidInput(
-                f"{folder}: another emulator runs this account", "stop it, or use another folder"
+                f"{folder}: another emulator (process {lock.read(32).strip()}) runs this account",
+                "stop it, or use another folder",
             ) from error
+        lock.truncate()
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
         yield
 
 

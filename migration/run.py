@@ -65,13 +65,10 @@ def run(
     check_stop(stop)
     program = find_program(args[0])
     log.debug("+ %s", shlex.join(args))  # can be pasted into a shell
-    # The kernel ends the child if we are killed: no qemu-img outlives its migration. setpriv does
-    # it between fork and exec, where Python's preexec_fn is not safe in a threaded process.
-    leash = [find_program("setpriv"), "--pdeathsig", "KILL", "--"]
     deadline = None if timeout is None else time.monotonic() + timeout
     with _file_holding(stdin) as given, tempfile.TemporaryFile() as stderr:
         child = subprocess.Popen(
-            [*leash, program, *args[1:]],
+            leashed([program, *args[1:]]),
             stdin=given, stdout=subprocess.PIPE, stderr=stderr, env=_environment(),
         )  # fmt: skip
         with child:
@@ -89,6 +86,15 @@ def run(
     if child.returncode not in ok:
         raise CommandFailed(args, child.returncode, errors)
     return stdout
+
+
+def leashed(argv: Sequence[str]) -> list[str]:
+    """Return the command that runs `argv` and is killed when the thread that starts it ends, however it ends.
+
+    No qemu-img outlives its migration. setpriv asks the kernel for it between fork and exec, where
+    Python's preexec_fn is not safe in a threaded process.
+    """
+    return [find_program("setpriv"), "--pdeathsig", "KILL", "--", *argv]
 
 
 def find_program(name: str) -> str:
