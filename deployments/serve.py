@@ -33,11 +33,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)  # a shell's `&` leaves it ignored, and Prefect's worker would inherit that
+    program = PREFECT.relative_to(PROJECT) if PREFECT.is_relative_to(PROJECT) else PREFECT
     try:
         with serving(arguments.port, arguments.limit, os.environ) as (url, worker):
             sys.stderr.write(
                 f"Prefect UI and API: http://127.0.0.1:{arguments.port}\n"
-                f"In this directory: {PREFECT.parent.name}/prefect deployment run export-to-private-cloud\n"
+                f"In this directory: {program} deployment run export-to-private-cloud\n"
                 f"Elsewhere: export PREFECT_API_URL={url}\n"
                 "Ctrl-C ends server and worker.\n"
             )

@@ -68,11 +68,13 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        code = _stopped()
-    except KeyboardInterrupt:
-        code = _stopped()
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        message, remedy = "stopped", "run the same command again and it goes on from here"
+        _tell_program("Interrupted", message, remedy)
+        click.echo(f"ferry: {message}; {remedy}", err=True)
+        code = 130
     except click.ClickException as error:
+        _tell_program("InvalidInput", error.format_message(), "see --help")
         error.show()
         code = error.exit_code
     except BrokenPipeError:
@@ -89,16 +91,15 @@ def _failed(error: Exception) -> int:
 
     if not isinstance(error, MigrationError):
         raise error
-    if "--json" in sys.argv:
-        document = {"error": {"kind": type(error).__name__, "message": error.message, "remedy": error.remedy}}
-        click.echo(json.dumps(document, indent=1))
+    _tell_program(type(error).__name__, error.message, error.remedy)
     click.echo(f"ferry: {error}", err=True)
     return error.exit_code
 
 
-def _stopped() -> int:
-    click.echo("ferry: stopped; run the same command again and it goes on from here", err=True)
-    return 130
+def _tell_program(kind: str, message: str, remedy: str) -> None:
+    """Print a failure as JSON, if that was asked for: even where the command line itself is wrong."""
+    if "--json" in sys.argv:
+        click.echo(json.dumps({"error": {"kind": kind, "message": message, "remedy": remedy}}, indent=1))
 
 
 def _interrupt(_signal: int, _frame: types.FrameType | None) -> None:

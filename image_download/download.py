@@ -110,7 +110,7 @@ class _Download:
         record = self._journal.get(disk_step(self.exported), DiskRecord)
         if record is None:
             return self._find_unrecorded()
-        if record.object != self._identity:
+        if not _is_same_content(record.object, self._identity):
             log.warning("%s is of another object than %s: downloading", record.disk.path.name, self.exported.key)
             return None
         path = self.workspace.disks / record.disk.path.name  # the workspace may have moved
@@ -184,7 +184,7 @@ class _Download:
     def _fetch_until_kept(self, source: RangedSource, store: PartStore) -> int:
         """Fetch what is missing until storage holds every part as it came; return the CRC-64 of the file."""
         name, size = self.exported.key, format_size(self.exported.size)
-        log.info("Downloading %s (%s, %d parts to fetch)", name, size, len(store.missing_parts()))
+        log.info("Downloading %s (%s, parts to fetch: %d)", name, size, len(store.missing_parts()))
         for _ in range(HEALING_ROUNDS):
             fetch_missing(source, store, self.settings, self.progress, self.stop)
             check = store.check(self.stop)
@@ -279,6 +279,11 @@ class _Download:
                 f"{exported.key} has {exported.size} bytes, the image's disk {exported.disk_size}",
                 "is this the right object? If you are sure: --accept-other-size (flow: transfer.accept_other_size)",
             )
+
+
+def _is_same_content(one: ObjectIdentity, other: ObjectIdentity) -> bool:
+    """Return whether two objects hold the same bytes: an image exported again has new names for its old disks."""
+    return one == other or (one.crc64 is not None and (one.crc64, one.size) == (other.crc64, other.size))
 
 
 def _proof(exported: ExportedObject) -> str:

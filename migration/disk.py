@@ -6,6 +6,7 @@ ExportedObject --download--> Disk (raw) --convert--> Artifact (qcow2, vmdk)
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +94,11 @@ def parse_disk_argument(argument: str) -> tuple[DiskRole, str, Path]:
         match = _ROLE_IN_NAME.search(path.name)
         if match is None:
             message = f"{path.name}: cannot tell from the name which disk of the guest this is"
-            raise InvalidInput(message, f"say it: xvda={argument} for the system disk, xvdb={argument} for a data disk")
+            system, data = (shlex.quote(f"{name}={argument}") for name in ("xvda", "xvdb"))
+            raise InvalidInput(message, f"say it: {system} for the system disk, {data} for a data disk")
         name = parse_device_name(SYSTEM_DEVICE if match["system"] else match["device"])
         if name is None or name.partition is not None:
-            raise InvalidInput(f"{path.name}: {match['device']!r} is not a disk name", f"say it: xvdb={argument}")
+            raise InvalidInput(
+                f"{path.name}: {match['device']!r} is not a disk name", f"say it: {shlex.quote(f'xvdb={argument}')}"
+            )
     return (DiskRole.SYSTEM if name.disk == SYSTEM_DEVICE else DiskRole.DATA), name.disk, path

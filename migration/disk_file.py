@@ -19,6 +19,11 @@ def find_disks(arguments: Sequence[str]) -> tuple[Disk, ...]:
     disks: dict[str, Disk] = {}
     for argument in arguments:
         disk = _find_disk(argument)
+        twin = next((other for other in disks.values() if other.path.samefile(disk.path)), None)
+        if twin is not None and twin.device != disk.device:
+            raise InvalidInput(
+                f"{disk.path} is given as {twin.device} and as {disk.device}", "each disk has a file of its own"
+            )
         if disk.device in disks:
             raise InvalidInput(
                 f"{disks[disk.device].path} and {disk.path} are both given as {disk.device}",
@@ -45,6 +50,8 @@ def find_disks_in(directory: Path) -> tuple[Disk, ...]:
 
 
 def _find_disk(argument: str) -> Disk:
+    if "=" not in argument and not Path(argument).expanduser().exists():
+        raise InvalidInput(f"{argument}: there is no such file", "check the path")
     role, device, path = parse_disk_argument(argument)
     path = path.expanduser().absolute()
     disk_format = DiskFormat.from_suffix(path.suffix)

@@ -32,7 +32,8 @@ REMEDIES = {
     "SecurityTokenExpired": "the temporary token has expired: get new credentials, then run the same command again",
     "InvalidObjectState": "the object is archived: restore it (ossutil restore), then run the same command again",
     "NoSuchBucket": "check the bucket's name and that it is in the image's region",
-    "NoSuchKey": "the object is gone: was it deleted by a lifecycle rule? Export again with a new prefix",
+    "NoSuchKey": "the object is gone: was it deleted by a lifecycle rule? To export once more, "
+    "which costs again: ferry export --again",
     # What oss2 calls a HEAD's 404 without `x-oss-err`: a HEAD has no body to say which of the two it is.
     "NotFound": "there is no such object, or no such bucket: check both names and the region",
     "UserDisable": "the account is disabled: see the billing console",

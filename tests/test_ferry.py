@@ -51,10 +51,10 @@ def environment(cloud: EmulatedCloud | None = None) -> dict[str, str]:
     return env
 
 
-def ferry(*words: str | Path, cloud: EmulatedCloud | None = None) -> Done:
+def ferry(*words: str | Path, cloud: EmulatedCloud | None = None, **env: str) -> Done:
     return subprocess.run(
         [sys.executable, "-m", "ferry", *words],
-        env=environment(cloud),
+        env=environment(cloud) | env,
         capture_output=True,
         text=True,
         check=False,
@@ -108,10 +108,78 @@ def test_preflight_alone_exports_nothing_and_lists_every_rule(small_cloud: Emula
     words = [*cloud_words(small_cloud, tmp_path / "w"), "--preflight-only", "--json"]
     done = ferry("export", IMAGE_ID, "--bucket", FAR_BUCKET, "--prefix", "not_allowed", *words, cloud=small_cloud)
     assert done.returncode == 3
-    refused = {item["rule"]: item for item in json.loads(done.stdout) if item["outcome"] == "refuse"}
+    refused = {item["rule"]: item for item in json.loads(done.stdout)["rules"] if item["outcome"] == "refuse"}
     assert set(refused) == {"bucket", "prefix"}
     assert "cn-shanghai" in refused["bucket"]["remedy"]
     assert small_cloud.count("ExportImage") == 0
+
+
+def test_misspelt_bucket_can_be_corrected_in_the_same_workspace(small_cloud: EmulatedCloud, tmp_path: Path) -> None:
+    words = cloud_words(small_cloud, tmp_path / "w")
+    assert ferry("export", IMAGE_ID, "--bucket", "nobucket", *words, cloud=small_cloud).returncode == 3
+    done = ferry("export", IMAGE_ID, "--bucket", BUCKET, "--preflight-only", *words, cloud=small_cloud)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["download", "--region", "cn-hangzhou", "--json"], id="option missing"),
+        pytest.param(["convert", "{disk}", "-o", "/proc/x", "--json"], id="folder that cannot be made"),
+        pytest.param(["check-fstab", "gone.raw", "--json"], id="no such file"),
+        pytest.param(["check-fstab", "xvda={disk}", "xvdb={disk}", "--json"], id="one file for two disks"),
+    ],
+)
+def test_wrong_words_are_told_to_programs_too(words: list[str], tmp_path: Path) -> None:
+    disk = write_raw(tmp_path / "system.raw", 1 << 20)
+    done = ferry(*(word.format(disk=disk) for word in words))
+    assert done.returncode == 2
+    error = json.loads(done.stdout)["error"]
+    assert error["message"]
+    assert error["remedy"]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [(["i-bp1xyz", "--bucket", BUCKET], "image_id"), (["m-bp1x", "--bucket", "My_Bucket"], "bucket")],
+)
+def test_run_refuses_wrong_words_as_every_command_does(
+    small_cloud: EmulatedCloud, tmp_path: Path, wrong: list[str], named: str
+) -> None:
+    words = ["--json", *cloud_words(small_cloud, tmp_path / "w")]
+    done = ferry("run", *wrong, *words, cloud=small_cloud, PREFECT_HOME=str(tmp_path / "prefect"))
+    assert done.returncode == 2, done.stderr
+    assert named in json.loads(done.stdout)["error"]["message"]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_whole_run_at_once(small_cloud: EmulatedCloud, tmp_path: Path) -> None:
+    small_cloud.variants = Variants(bytes_per_second=20_000)
+    home = str(tmp_path / "prefect")
+    argv = [
+        sys.executable,
+        "-m",
+        "ferry",
+        "run",
+        IMAGE_ID,
+        "--bucket",
+        BUCKET,
+        *cloud_words(small_cloud, tmp_path / "w"),
+    ]
+    with subprocess.Popen(
+        argv, env=environment(small_cloud) | {"PREFECT_HOME": home}, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as victim:  # fmt: skip
+        wait_for_download(small_cloud)
+        os.killpg(victim.pid, signal.SIGINT)  # as a terminal does: everything in the foreground hears it
+        _, said = victim.communicate(timeout=60)
+    assert victim.returncode == 130, said
+    assert "it goes on from here" in said
+    assert "Traceback" not in said
+    assert "Error logging to API" not in said, "the server that Prefect talks to was there to the end"
 
 
 @pytest.mark.slow
@@ -144,7 +212,7 @@ def wait_for_download(cloud: EmulatedCloud) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        pytest.param(["check-fstab", "nothing-here.raw"], 2, "cannot tell from the name", id="name-says-nothing"),
+        pytest.param(["check-fstab", "README.md"], 2, "cannot tell from the name", id="name-says-nothing"),
         pytest.param(["check-fstab", "system.raw"], 2, "there is no such file", id="no-such-file"),
         pytest.param(["check-fstab"], 2, "no disks given", id="no-disks"),
         pytest.param(["check-fstab", "-w", "{tmp}"], 2, "there is no such folder", id="no-such-workspace"),

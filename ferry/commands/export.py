@@ -114,8 +114,10 @@ def _preflight(
     from migration.errors import PreflightRefused  # noqa: PLC0415
 
     findings = check_export(space, cloud, credentials, request, limits=limits)
-    click.echo(json.dumps([asdict(item) for item in findings], indent=1) if as_json else render_preflight(findings))
-    if any(finding.outcome is Outcome.REFUSE for finding in findings):
+    is_refused = any(finding.outcome is Outcome.REFUSE for finding in findings)
+    document = {"refused": is_refused, "rules": [asdict(item) for item in findings]}
+    click.echo(json.dumps(document, indent=1) if as_json else render_preflight(findings))
+    if is_refused:
         sys.exit(PreflightRefused.exit_code)
 
 
