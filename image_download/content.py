@@ -33,12 +33,18 @@ def find_packing(exported: ExportedObject, head: bytes) -> Packing:
     """
     is_gzip = head.startswith(GZIP_MAGIC)
     if exported.packing is Packing.NONE and is_gzip and not _is_length_of_disk(exported):
-        log.warning("%s: its name says it is not packed, but it is a gzip stream: unpacking it", exported.key)
         return Packing.TAR_GZIP
     if exported.packing is not Packing.NONE and not is_gzip:
-        log.warning("%s: its name says .%s, but it is not packed", exported.key, exported.packing)
         return Packing.NONE
     return exported.packing
+
+
+def warn_of_packing(exported: ExportedObject, found: Packing) -> None:
+    """Say so where the bytes overrule the name."""
+    if exported.packing is Packing.NONE and found is not Packing.NONE:
+        log.warning("%s: its name says it is not packed, but it is a gzip stream: unpacking it", exported.key)
+    elif found is Packing.NONE and exported.packing is not Packing.NONE:
+        log.warning("%s: its name says .%s, but it is not packed", exported.key, exported.packing)
 
 
 def find_format(exported: ExportedObject, path: Path) -> DiskFormat:

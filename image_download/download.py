@@ -1,21 +1,27 @@
-"""Brings one exported object home as a proven, sparse disk file, going on wherever an earlier attempt stopped.
+r"""Brings one exported object home as a proven, sparse disk file, going on wherever an earlier attempt stopped.
 
 object --ranges in parallel--> <stem>.partial --CRC-64 from storage--> RAW disk
-                                                                  or --> packed object --unpack--> RAW disk
+                                            \--> unpacked behind the download --> RAW disk, once all is proven
 
-A packed object is fetched whole and proven before it is unpacked. The journal is asked first and told
-last: `object:<stem>` once the packed object is proven, `download:<stem>` once the disk is.
+A packed object is unpacked while it comes, and is kept whole until the disk is there, because an interrupted
+download could not go on without what it had (inflating cannot be entered in the middle). Its CRC-64 is then of
+the very bytes that were unpacked. The journal is asked first and told last: `download:<stem>` once the disk is
+proven, `object:<stem>` where a packed object was proven by itself.
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from image_download.content import HEAD, find_format, find_packing, find_virtual_size
+from image_download.content import HEAD, find_format, find_packing, find_virtual_size, warn_of_packing
 from image_download.fetch import fetch_missing
+from image_download.follower import ComingFile, Follower
+from image_download.inflate import ByteStream
 from image_download.part_map import ObjectIdentity
 from image_download.part_store import PartStore, open_part_store
 from image_download.ranged_source import RangedSource, open_source
@@ -28,7 +34,7 @@ from image_download.records import (
 )
 from image_download.settings import DownloadSettings
 from image_download.sparse_file import crc64_of_file
-from image_download.unpack import unpack_disk
+from image_download.unpack import Unpacked, unpack_disk
 from migration.cloud import Cloud
 from migration.credentials import CredentialSource
 from migration.disk import Disk, DiskFormat
@@ -36,13 +42,20 @@ from migration.errors import CorruptData
 from migration.exported_object import ExportedObject, Packing
 from migration.journal import Journal
 from migration.progress import Progress, Stop, no_progress
-from migration.storage import check_free_space, find_fingerprint, fingerprint_of, format_size, storage_errors
+from migration.storage import (
+    check_free_space,
+    find_fingerprint,
+    fingerprint_of,
+    format_size,
+    storage_errors,
+    sync_directory,
+)
 from migration.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 AS_USUAL = DownloadSettings()
-HEALING_ROUNDS = 3  # times that parts which storage did not keep are fetched again
+HEALING_ROUNDS = 3  # times that a download is proven, with what storage did not keep fetched again in between
 
 
 def download_disk(
@@ -102,6 +115,11 @@ class _Download:
         return self.workspace.objects / f"{self.exported.stem}{self.exported.format.suffix}{packing}"
 
     @property
+    def _unpacked(self) -> Path:
+        """Where the disk is unpacked to, until its object is proven."""
+        return self.workspace.disks / f"{self.exported.stem}{self.exported.format.suffix}.partial"
+
+    @property
     def _journal(self) -> Journal:
         return self.workspace.journal
 
@@ -146,7 +164,7 @@ class _Download:
     def finish(self) -> Disk:
         """Do what is left to do: fetch the object, unpack it if it is packed."""
         fetched = self._find_object() or self._fetch()
-        disk = fetched if isinstance(fetched, Disk) else self._unpack(fetched)
+        disk = fetched if isinstance(fetched, Disk) else self._unpack()
         if self.exported.crc64 is None:
             log.warning("%s: %s", disk.path.name, disk.proof)
         size = f"{format_size(disk.virtual_size)}, {format_size(disk.path.stat().st_blocks * 512)} on disk"
@@ -168,10 +186,15 @@ class _Download:
             raise CorruptData(f"{self.exported.key}: the object is empty", "export the image again with a new prefix")
         self._check_free_space()
         with (
-            open_part_store(self._object, self._identity, self.settings.part_size) as store,
+            self._open_store() as store,
+            Follower(store, self._unpack_ahead) as follower,
             open_source(self.exported, self.cloud, self.credentials, self.settings) as source,
         ):
-            crc = self._fetch_until_kept(source, store)
+            self._fetch_missing(source, store, follower)
+            unpacked = self._take_unpacked(follower)
+            if unpacked is not None and not self.settings.keep_objects:
+                return self._publish(unpacked)
+            crc = self._fetch_until_kept(source, store, follower)
             if self.exported.crc64 not in {None, crc}:
                 store.discard()
                 raise CorruptData(
@@ -179,22 +202,56 @@ class _Download:
                     "which of the bytes are wrong cannot be told",
                     "run again to fetch all of it anew; if it stays so, export the image again with a new prefix",
                 )
-            return self._land(store, crc)
+            landed = self._land(store, crc)
+            return landed if unpacked is None else self._publish(unpacked)
 
-    def _fetch_until_kept(self, source: RangedSource, store: PartStore) -> int:
-        """Fetch what is missing until storage holds every part as it came; return the CRC-64 of the file."""
+    def _open_store(self) -> AbstractContextManager[PartStore]:
+        """Open the object's file. A packed one that is not to be kept is proven as it is unpacked, not from storage."""
+        reads_behind = self.exported.packing is Packing.NONE or self.settings.keep_objects
+        return open_part_store(self._object, self._identity, self.settings.part_size, reads_behind=reads_behind)
+
+    def _fetch_missing(self, source: RangedSource, store: PartStore, follower: Follower[Unpacked]) -> None:
         name, size = self.exported.key, format_size(self.exported.size)
         log.info("Downloading %s (%s, parts to fetch: %d)", name, size, len(store.missing_parts()))
-        for _ in range(HEALING_ROUNDS):
-            fetch_missing(source, store, self.settings, self.progress, self.stop)
+
+        def progress(done: int, total: int) -> None:
+            follower.check()  # a full disk, say, is noticed now and not when all has come
+            self.progress(done, total)
+
+        fetch_missing(source, store, self.settings, progress, self.stop)
+
+    def _take_unpacked(self, follower: Follower[Unpacked]) -> Unpacked | None:
+        """Return what was unpacked ahead, if that was of the very bytes that are in OSS.
+
+        None where the object is not packed, or where only the whole object, read back from storage, can tell
+        whether it or its transfer is at fault.
+        """
+        try:
+            unpacked = follower.wait(self.stop)
+        except CorruptData:
+            return None
+        if unpacked is None:
+            return None
+        if not follower.file.is_read or self.exported.crc64 not in {None, follower.file.crc64}:
+            log.warning("%s: what was unpacked is not what OSS has: looking for what went wrong", self.exported.key)
+            self._unpacked.unlink()
+            return None
+        return unpacked
+
+    def _fetch_until_kept(self, source: RangedSource, store: PartStore, follower: Follower[Unpacked]) -> int:
+        """Fetch again what storage has not kept as it came, until it has; return the CRC-64 of the file."""
+        for attempts_left in reversed(range(HEALING_ROUNDS)):
             check = store.check(self.stop)
             if not check.bad_parts:
                 return check.crc64
+            if not attempts_left:
+                break
             log.warning(
                 "%s: storage has not kept %d of %d parts as they came: fetching those again",
                 store.path.name, len(check.bad_parts), store.part_count,
             )  # fmt: skip
             store.forget(check.bad_parts)
+            self._fetch_missing(source, store, follower)
         raise CorruptData(
             f"{store.path}: storage does not keep what is written to it", "check this machine's disk and memory"
         )
@@ -203,7 +260,9 @@ class _Download:
         """Give the proven object its name, by what its first bytes say it is, and record it."""
         with store.path.open("rb") as file:
             head = file.read(HEAD)
-        if find_packing(self.exported, head) is Packing.NONE:
+        packing = find_packing(self.exported, head)
+        if packing is Packing.NONE:
+            warn_of_packing(self.exported, packing)
             disk_format = find_format(self.exported, store.path)
             self._check_size(disk_format)
             store.publish(self._disk_path(disk_format))
@@ -213,21 +272,41 @@ class _Download:
         self._journal.record(object_step(self.exported), record)
         return record
 
-    def _unpack(self, record: ObjectRecord) -> Disk:
-        """Unpack the object into the disk, then let go of it unless it is to be kept."""
-        exported, path = self.exported, self._disk_path(self.exported.format)
+    def _unpack(self) -> Disk:
+        """Unpack the object that lies there into the disk."""
+        with self._blaming_the_copy(), self._object.open("rb") as packed:
+            unpacked = self._unpack_stream(packed, self.stop)
+        return self._publish(unpacked)
+
+    def _unpack_ahead(self, coming: ComingFile, stop: Stop) -> Unpacked | None:
+        """Unpack the object while it comes; None if it turns out not to be packed."""
+        if find_packing(self.exported, coming.peek(HEAD)) is Packing.NONE:
+            return None
+        return self._unpack_stream(coming, stop)
+
+    def _unpack_stream(self, packed: ByteStream, stop: Stop | None) -> Unpacked:
+        exported = self.exported
         size = None if exported.format is not DiskFormat.RAW or self.settings.accept_other_size else exported.disk_size
-        log.info("Unpacking %s (%s)", self._object.name, format_size(record.object.size))
+        log.info("Unpacking %s (%s)", self._object.name, format_size(exported.size))
         packing = exported.packing if exported.packing is not Packing.NONE else Packing.TAR_GZIP
+        warn_of_packing(exported, packing)
+        return unpack_disk(packed, packing, self._unpacked, subject=exported.key, size=size, stop=stop)
+
+    @contextmanager
+    def _blaming_the_copy(self) -> Iterator[None]:
+        """Drop the object where nothing proves that it came as it is in OSS, and it cannot be unpacked."""
         try:
-            with self._object.open("rb") as packed:
-                unpacked = unpack_disk(packed, packing, path, subject=exported.key, size=size, stop=self.stop)
+            yield
         except CorruptData:
-            if exported.crc64 is None:  # it may be our copy that is wrong
+            if self.exported.crc64 is None:
                 self._object.unlink()
             raise
-        disk_format = find_format(exported, path)
-        path = path.rename(self._disk_path(disk_format))
+
+    def _publish(self, unpacked: Unpacked) -> Disk:
+        """Give the unpacked disk its name and record it, then let go of the object unless it is to be kept."""
+        disk_format = find_format(self.exported, self._unpacked)
+        path = self._unpacked.rename(self._disk_path(disk_format))
+        sync_directory(path.parent)
         disk = self._record_disk(path, disk_format, unpacked.crc64)
         self._sweep()
         return disk

@@ -6,7 +6,7 @@ stream; a member's CRC-32 and length are checked at its end. isal gives up the i
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from typing import Protocol
 
 from isal import igzip, isal_zlib
 
@@ -17,10 +17,17 @@ MAGIC = b"\x1f\x8b\x08"  # and deflate, the only method there is (RFC 1952)
 _AGAIN = "export the image again with a new prefix, and keep this object for the vendor's support"
 
 
+class ByteStream(Protocol):
+    """Whatever bytes can be read from, front to back."""
+
+    def read(self, size: int = ..., /) -> bytes | None:
+        """Return at most `size` bytes, none at the end."""
+
+
 class InflatedStream:
     """The bytes inside a gzip stream, from its beginning to its end, with a look ahead."""
 
-    def __init__(self, packed: BinaryIO, subject: str) -> None:
+    def __init__(self, packed: ByteStream, subject: str) -> None:
         """Read `packed` from where it stands. `subject` is what messages call it."""
         self.subject = subject
         self._gzip = igzip.IGzipFile(fileobj=packed, mode="rb")  # type: ignore[no-untyped-call]

@@ -46,7 +46,9 @@ class Check:
 class PartStore:
     """The unfinished file. Made by `open_part_store`, valid while that block lasts. Thread-safe."""
 
-    def __init__(self, path: Path, size: int, part_map: PartMap, known: KnownParts, *, resumed: bool) -> None:
+    def __init__(
+        self, path: Path, size: int, part_map: PartMap, known: KnownParts, *, resumed: bool, reads_behind: bool
+    ) -> None:
         self.path = path
         self.size = size
         self.part_size = known.part_size
@@ -54,6 +56,7 @@ class PartStore:
         self._crcs = dict(known.crcs)
         self._mutex = threading.Condition()
         self._resumed = resumed
+        self._reads_behind = reads_behind
         self._begun: set[int] = set()
         self._frontier = 0  # the first part that has not come
         self._advance_frontier()
@@ -99,9 +102,10 @@ class PartStore:
             os.close(descriptor)
 
     def keep(self) -> None:
-        """Put what has been recorded so far on stable storage, remember that, and read some of it back from there."""
+        """Put what has been recorded so far on stable storage, and remember that; maybe read it back from there."""
         self._settle()
-        self._read_back.read(READ_AT_ONCE)
+        if self._reads_behind:
+            self._read_back.read(READ_AT_ONCE)
 
     def check(self, stop: Stop | None = None) -> Check:
         """Read back from storage what has not been yet. Every part must have come."""
@@ -215,10 +219,13 @@ class PartWriter:
 
 
 @contextmanager
-def open_part_store(target: Path, identity: ObjectIdentity, part_size: int) -> Iterator[PartStore]:
+def open_part_store(
+    target: Path, identity: ObjectIdentity, part_size: int, *, reads_behind: bool = True
+) -> Iterator[PartStore]:
     """Open the unfinished file that will become `target`: where it was left, if it is of the same object.
 
-    `part_size` is for a new file; one that is gone on with keeps the size it was begun with.
+    `part_size` is for a new file; one that is gone on with keeps the size it was begun with. `reads_behind`
+    is for a file that will be proven by `check` in the end: it is read back from storage while it comes.
     """
     path, map_path = target.with_name(f"{target.name}.partial"), target.with_name(f"{target.name}.parts")
     known = read_part_map(map_path, identity)
@@ -235,7 +242,7 @@ def open_part_store(target: Path, identity: ObjectIdentity, part_size: int) -> I
     else:
         _sync_data(path)  # the new map calls all parts synced
     part_map = PartMap(map_path, identity, known)
-    store = PartStore(path, identity.size, part_map, known, resumed=resumed)
+    store = PartStore(path, identity.size, part_map, known, resumed=resumed, reads_behind=reads_behind)
     if store.present_bytes:
         present, size = format_size(store.present_bytes), format_size(store.size)
         log.info("%s: %s of %s have come before and are not fetched again", path.name, present, size)

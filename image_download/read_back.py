@@ -34,7 +34,8 @@ class ReadBack:
         self._written: deque[Stretch] = deque()
         self._settled: deque[Stretch] = deque()
         self._wrong: list[Stretch] = []
-        self._busy = threading.Lock()  # one reader at a time, so that the last one waits for what another has taken
+        # One at a time, so that who comes last waits for what another has taken.
+        self._settling, self._reading = threading.Lock(), threading.Lock()
 
     def add(self, stretch: Stretch) -> None:
         """Take up a stretch that has been handed to the kernel."""
@@ -43,20 +44,21 @@ class ReadBack:
 
     def settle(self) -> None:
         """Put all that has been taken up so far on stable storage."""
-        with self._mutex:
-            written = list(self._written)
-            self._written.clear()
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
+        with self._settling:
             with self._mutex:
-                self._settled += written
+                written = list(self._written)
+                self._written.clear()
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+                with self._mutex:
+                    self._settled += written
 
     def read(self, most: int | None = None, stop: Stop | None = None) -> None:
         """Read stretches that are on stable storage, at least one and about `most` bytes of them; all by default."""
-        with self._busy:
+        with self._reading:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 total = 0

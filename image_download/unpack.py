@@ -6,22 +6,23 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from image_download import crc64
 from image_download.flusher import Flusher
-from image_download.inflate import InflatedStream
-from image_download.sparse_file import crc64_of_file, write_sparsely
+from image_download.inflate import ByteStream, InflatedStream
+from image_download.read_back import ReadBack, Stretch
+from image_download.sparse_file import write_sparsely
 from image_download.sparse_tar import BLOCK, SparseTar, is_tar
 from migration.errors import CorruptData
 from migration.exported_object import Packing
 from migration.progress import Stop, check_stop
-from migration.storage import check_free_space, format_size, sync_directory
+from migration.storage import check_free_space, format_size
 
 log = logging.getLogger(__name__)
 
 BUFFER = 1024 * 1024  # bytes
 SYNC_EVERY = 64 * 1024 * 1024  # bytes of the disk
+STRETCH = 16 * 1024 * 1024  # bytes of data, at least, that are read back at a time
 
 # No cloud disk is larger (source: vendor's block storage page, ESSD): a stream that goes on
 # beyond it is a bomb, though its zeros would cost no space.
@@ -37,18 +38,17 @@ class Unpacked:
 
 
 def unpack_disk(
-    packed: BinaryIO, packing: Packing, target: Path, *, subject: str, size: int | None, stop: Stop | None = None
+    packed: ByteStream, packing: Packing, target: Path, *, subject: str, size: int | None, stop: Stop | None = None
 ) -> Unpacked:
-    """Unpack the stream `packed` into `target`, whose name appears once it is whole and read back from storage.
+    """Unpack the stream `packed` into a new file at `target`, which is read back from storage and compared.
 
     `size` is what the disk must have, in bytes, None where nobody knows. `packed` is read once, from
     front to back. Raises `CorruptData`, `NoSpace` or `Interrupted`, leaving no target behind.
     """
-    partial = target.with_name(f"{target.name}.partial")
     stream = InflatedStream(packed, subject)
     try:
-        with partial.open("wb") as file:
-            unpacker = _Unpacker(stream, file.fileno(), target.parent, size, stop)
+        with target.open("wb") as file:
+            unpacker = _Unpacker(stream, file.fileno(), target, size, stop)
             try:
                 if _holds_tar(stream, packing, size):
                     unpacker.unpack_tar()
@@ -58,21 +58,11 @@ def unpack_disk(
                 unpacker.close()
             file.truncate(unpacker.length)
             os.fsync(file.fileno())
-        _prove(partial, unpacker.crc, stop)
+            unpacker.prove()
     except BaseException:
-        partial.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
         raise
-    partial.replace(target)
-    sync_directory(target.parent)
     return Unpacked(size=unpacker.length, crc64=unpacker.crc)
-
-
-def _prove(path: Path, crc: int, stop: Stop | None) -> None:
-    """Raise `CorruptData` unless the file, read from storage, has the CRC-64 of what was written to it."""
-    if crc64_of_file(path, stop) != crc:
-        raise CorruptData(
-            f"{path.name}: what was written does not read back the same", "check the storage under the workspace"
-        )
 
 
 def _holds_tar(stream: InflatedStream, packing: Packing, size: int | None) -> bool:
@@ -92,17 +82,21 @@ class _Unpacker:
     """Puts what comes out of the stream where it belongs, and keeps the CRC-64 of the file so far."""
 
     def __init__(
-        self, stream: InflatedStream, descriptor: int, directory: Path, size: int | None, stop: Stop | None
+        self, stream: InflatedStream, descriptor: int, target: Path, size: int | None, stop: Stop | None
     ) -> None:
         self._stream = stream
         self._descriptor = descriptor
-        self._directory = directory
+        self._target = target
         self._size = size
         self._stop = stop
         self._buffer = bytearray(BUFFER)
-        self._flusher = Flusher(lambda: os.fdatasync(descriptor), every=SYNC_EVERY)
+        self._read_back = ReadBack(target)
+        self._flusher = Flusher(self._keep, every=SYNC_EVERY)
+        self._stretch_start = 0
+        self._stretch_crc = crc64.EMPTY
+        self._stretch_data = 0  # bytes in it that are no hole left by the archive
         self.length = 0
-        self.crc = crc64.EMPTY
+        self.crc = crc64.EMPTY  # up to where the current stretch starts
 
     def unpack_tar(self) -> None:
         """Unpack the one file of an archive, and read the archive to its end."""
@@ -110,7 +104,7 @@ class _Unpacker:
         member = archive.open_member()
         self._check_length(member.size, f"{member.name} in the archive has")
         if member.stored < member.size:  # otherwise nobody knows how much of it is zeros
-            check_free_space(self._directory, member.stored, f"unpacking {self._stream.subject}")
+            check_free_space(self._target.parent, member.stored, f"unpacking {self._stream.subject}")
         for offset, length in archive.extents(member):
             self._leave_hole(offset)
             if self._take(length) < length:
@@ -131,6 +125,26 @@ class _Unpacker:
         """End the flushing in the background."""
         self._flusher.close()
 
+    def prove(self) -> None:
+        """Read back from storage what has not been yet. Raises `CorruptData` where it is not what was written."""
+        self._end_stretch()
+        self._read_back.settle()
+        self._read_back.read(stop=self._stop)
+        if self._read_back.take_wrong():
+            raise CorruptData(
+                f"{self._target.name}: what was written does not read back the same",
+                "check the storage under the workspace",
+            )
+
+    def _keep(self) -> None:
+        self._read_back.settle()
+        self._read_back.read()
+
+    def _end_stretch(self) -> None:
+        self._read_back.add(Stretch(self._stretch_start, self.length, self._stretch_crc))
+        self.crc = crc64.combine(self.crc, self._stretch_crc, self.length - self._stretch_start)
+        self._stretch_start, self._stretch_crc, self._stretch_data = self.length, crc64.EMPTY, 0
+
     def _take(self, length: int) -> int:
         """Write the next `length` bytes of the stream at the end of the file; return how many there were."""
         start = self.length
@@ -143,14 +157,17 @@ class _Unpacker:
                 count = self._stream.readinto(view[: min(room, end - self.length)])
                 if count == 0:
                     break
-                self.crc = crc64.extend(self.crc, view[:count])
+                self._stretch_crc = crc64.extend(self._stretch_crc, view[:count])
                 write_sparsely(self._descriptor, self._buffer, count, self.length)
                 self.length += count
+                self._stretch_data += count
+                if self._stretch_data >= STRETCH:
+                    self._end_stretch()
                 self._flusher.wrote(count)
         return self.length - start
 
     def _leave_hole(self, up_to: int) -> None:
-        self.crc = crc64.extend_by_zeros(self.crc, up_to - self.length)
+        self._stretch_crc = crc64.extend_by_zeros(self._stretch_crc, up_to - self.length)
         self.length = up_to
 
     def _check_length(self, length: int, says: str) -> None:
