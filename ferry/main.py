@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "Do all of it: export, download, check, convert.",
     "export": "Export an ECS custom image to OSS.",
     "download": "Download exported disks, verified, to sparse RAW files.",
+    "verify": "Re-read downloaded disks and compare them with what OSS had.",
     "check-fstab": "Check that /etc/fstab matches the exported disks.",
     "convert": "Convert RAW disks to qcow2, vmdk and others, proven equal.",
     "emulator": "Run ECS and OSS on this machine, for trying things out.",

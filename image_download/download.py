@@ -31,10 +31,12 @@ from image_download.records import (
     disk_step,
     find_identity,
     object_step,
+    parts_beside,
 )
 from image_download.settings import DownloadSettings
 from image_download.sparse_file import crc64_of_file
 from image_download.unpack import Unpacked, unpack_disk
+from image_download.verify import take_back, verify_disk
 from migration.cloud import Cloud
 from migration.credentials import CredentialSource
 from migration.disk import Disk, DiskFormat
@@ -138,8 +140,11 @@ class _Download:
             return None
         if fingerprint != record.fingerprint:
             log.info("%s was touched since it was downloaded: reading it again", path.name)
-            if fingerprint.size != record.fingerprint.size or crc64_of_file(path, self.stop) != record.file_crc64:
-                log.warning("%s was changed since it was downloaded: downloading it again", path.name)
+            verification = verify_disk(self.workspace, record, stop=self.stop)
+            if not verification.is_whole:
+                is_kept = take_back(record, verification, self._object)
+                what = "what was changed" if is_kept else "it"
+                log.warning("%s was changed since it was downloaded: downloading %s again", path.name, what)
                 return None
             self._journal.record(disk_step(self.exported), replace(record, fingerprint=fingerprint))
         log.info("%s: downloaded before", path.name)
@@ -265,7 +270,8 @@ class _Download:
             warn_of_packing(self.exported, packing)
             disk_format = find_format(self.exported, store.path)
             self._check_size(disk_format)
-            store.publish(self._disk_path(disk_format))
+            path = self._disk_path(disk_format)
+            store.publish(path, parts=parts_beside(path))
             return self._record_disk(self._disk_path(disk_format), disk_format, crc)
         store.publish(self._object)
         record = ObjectRecord(object=self._identity, fingerprint=fingerprint_of(self._object))

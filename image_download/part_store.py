@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from image_download import crc64
@@ -130,8 +130,8 @@ class PartStore:
                 self._crcs.pop(part, None)
                 self._frontier = min(self._frontier, part)
 
-    def publish(self, target: Path) -> None:
-        """Give the finished file its name, durably, and drop the part map."""
+    def publish(self, target: Path, *, parts: Path | None = None) -> None:
+        """Give the finished file its name, durably. The part map becomes `parts`, or is dropped."""
         try:
             self.path.replace(target)
         except OSError as error:
@@ -143,7 +143,10 @@ class PartStore:
             ) from error
         sync_directory(target.parent)
         sync_directory(self.path.parent)
-        self._map.path.unlink(missing_ok=True)
+        if parts is not None:
+            self._map.path.replace(parts)
+        else:
+            self._map.path.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Drop all that has come: it cannot be relied on."""
@@ -218,6 +221,33 @@ class PartWriter:
         self._filled = 0
 
 
+def reopen_part_store(
+    finished: Path, parts: Path, target: Path, identity: ObjectIdentity, damaged: Iterable[tuple[int, int]]
+) -> bool:
+    """Make a finished file, published with `parts`, the unfinished file of `target` again, without what is damaged.
+
+    `damaged` are ranges in bytes that are whole parts. Returns False where `parts` is not of this object.
+    """
+    known = read_part_map(parts, identity)
+    if known is None:
+        return False
+    bad_parts = {start // known.part_size for start, _ in damaged}
+    left = {part: crc for part, crc in known.crcs.items() if part not in bad_parts}
+    path, map_path = _names(target)
+    path.unlink(missing_ok=True)
+    # The map first: without its file it vouches for nothing, and a file without its map would be started anew.
+    PartMap(map_path, identity, replace(known, crcs=left)).close()
+    finished.replace(path)
+    sync_directory(path.parent)
+    sync_directory(finished.parent)
+    return True
+
+
+def _names(target: Path) -> tuple[Path, Path]:
+    """Return where the unfinished file of `target` and its part map lie."""
+    return target.with_name(f"{target.name}.partial"), target.with_name(f"{target.name}.parts")
+
+
 @contextmanager
 def open_part_store(
     target: Path, identity: ObjectIdentity, part_size: int, *, reads_behind: bool = True
@@ -227,7 +257,7 @@ def open_part_store(
     `part_size` is for a new file; one that is gone on with keeps the size it was begun with. `reads_behind`
     is for a file that will be proven by `check` in the end: it is read back from storage while it comes.
     """
-    path, map_path = target.with_name(f"{target.name}.partial"), target.with_name(f"{target.name}.parts")
+    path, map_path = _names(target)
     known = read_part_map(map_path, identity)
     resumed = known is not None and path.is_file() and path.stat().st_size == identity.size
     if known is None or not resumed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from image_download.part_map import ObjectIdentity
 from migration.disk import Disk
@@ -28,6 +29,9 @@ class DiskRecord:
     disk: Disk
 
 
+DISK_STEP = "download:"  # what the journal's names of finished disks begin with
+
+
 def object_step(exported: ExportedObject) -> str:
     """Return the journal's name for the packed object of a disk."""
     return f"object:{exported.stem}"
@@ -35,7 +39,12 @@ def object_step(exported: ExportedObject) -> str:
 
 def disk_step(exported: ExportedObject) -> str:
     """Return the journal's name for the finished disk."""
-    return f"download:{exported.stem}"
+    return f"{DISK_STEP}{exported.stem}"
+
+
+def parts_beside(disk: Path) -> Path:
+    """Return where the CRC-64 of each part of a finished disk is kept, if it came as it is."""
+    return disk.with_name(f".{disk.name}.parts")
 
 
 def find_identity(exported: ExportedObject) -> ObjectIdentity:

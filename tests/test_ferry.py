@@ -121,6 +121,25 @@ def test_misspelt_bucket_can_be_corrected_in_the_same_workspace(small_cloud: Emu
     assert done.returncode == 0, done.stderr
 
 
+def test_verify_finds_what_has_gone_wrong_on_this_side_and_download_mends_it(
+    small_cloud: EmulatedCloud, tmp_path: Path
+) -> None:
+    words = cloud_words(small_cloud, tmp_path / "w")
+    assert ferry("export", IMAGE_ID, "--bucket", BUCKET, *words, cloud=small_cloud).returncode == 0
+    assert ferry("download", *words, cloud=small_cloud).returncode == 0
+    whole = ferry("verify", "--workspace", tmp_path / "w")
+    assert whole.returncode == 0, whole.stderr
+    assert "whole" in whole.stdout
+    disk = tmp_path / "w" / "disks" / "system.raw"
+    with disk.open("r+b") as file:
+        file.write(b"?")
+    damaged = ferry("verify", "--workspace", tmp_path / "w", "--json")
+    assert damaged.returncode == 5
+    assert "CRC-64" in json.loads(damaged.stdout)["disks"][0]["problem"]
+    assert ferry("download", *words, cloud=small_cloud).returncode == 0
+    assert ferry("verify", "--workspace", tmp_path / "w").returncode == 0
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -189,15 +189,26 @@ def change(path: Path) -> None:
         file.write(b"changed")
 
 
-@pytest.mark.parametrize("harm", [pytest.param(Path.unlink, id="gone"), pytest.param(change, id="changed")])
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        pytest.param(Path.unlink, "downloading it again", id="gone"),
+        pytest.param(change, "downloading what was changed again", id="changed"),
+    ],
+)
 def test_disk_that_is_not_as_it_was_is_downloaded_again(
-    home: Home, exported: ExportedObject, raw: Path, harm: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+    home: Home,
+    exported: ExportedObject,
+    raw: Path,
+    harm: Callable[[Path], None],
+    said: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     disk = home.download(exported)
     harm(disk.path)
     disk = home.download(exported)
     assert disk.path.read_bytes() == raw.read_bytes()
-    assert "downloading it again" in caplog.text
+    assert said in caplog.text
 
 
 def test_disk_without_a_record_is_adopted_if_it_equals_the_object(
