@@ -105,33 +105,6 @@ def test_killed_download_goes_on_and_repeats_only_what_was_on_its_way(
     assert len(asked) - len(set(asked)) <= DownloadSettings().connections
 
 
-@pytest.mark.slow
-def test_download_killed_at_any_moment_ends_identical(
-    tmp_path: Path, emulated_cloud: EmulatedCloud, make_raw: RawMaker
-) -> None:
-    """Kill again and again, at moments left to chance, until a process comes through."""
-    raw = make_raw("system.raw", 24 * MIB, seed=5)
-    exported = put_disk(
-        emulated_cloud, pack_tar(raw), key="m-bp1test_system.raw.tar.gz", packing=Packing.TAR_GZIP, disk_size=24 * MIB
-    )  # fmt: skip
-    # 0.7 MB over four connections: more than six seconds in all, of which an attempt has two at first.
-    emulated_cloud.variants = Variants(bytes_per_second=30_000)
-    chance = random.Random(0)
-    kills = 0
-    while not (tmp_path / "workspace" / "disks" / "system.raw").exists():
-        with child_download(emulated_cloud, exported, tmp_path / "workspace", QUICK.part_size) as child:
-            try:
-                child.wait(timeout=chance.uniform(1.0, 2.5) + kills / 2)  # a slow machine comes through, too
-            except subprocess.TimeoutExpired:
-                kills += 1
-    emulated_cloud.variants = Variants()
-    with open_home(emulated_cloud, tmp_path / "workspace") as home:
-        disk = home.download(exported)
-        assert disk.path.read_bytes() == raw.read_bytes()
-        assert home.left_behind == []
-    assert kills >= 2
-
-
 def test_kill_while_unpacking_does_not_download_again(home: Home, raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exported = put_disk(home.cloud, pack_tar(raw), key="m-bp1test_system.raw.tar.gz", packing=Packing.TAR_GZIP)
 
