@@ -52,7 +52,7 @@ class _Crew:
         self._halt = threading.Event()
         self._over = threading.Event()  # all threads have ended, or one has failed
         self._patience = Patience(settings, self._halt)
-        self._flusher = Flusher(store.keep, every=SYNC_EVERY)
+        self._flusher = Flusher(store.settle, every=SYNC_EVERY, then=store.read_behind)
         self._mutex = threading.Lock()
         self._waiting = deque(store.missing_parts())
         self._working = 0

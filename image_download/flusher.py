@@ -9,11 +9,15 @@ CLOSE_PATIENCE = 0.2  # seconds for a flush that is under way when we are closed
 
 
 class Flusher:
-    """A thread that calls `flush` each time `every` bytes have been written. What `flush` raises, `wrote` raises."""
+    """A thread that calls `flush` each time `every` bytes have been written. What `flush` raises, `wrote` raises.
 
-    def __init__(self, flush: Callable[[], None], *, every: int) -> None:
+    `then` is called after each flush, in a thread of its own, so that the next flush need not wait for it.
+    """
+
+    def __init__(self, flush: Callable[[], None], *, every: int, then: Callable[[], None] | None = None) -> None:
         self._flush = flush
         self._every = every
+        self._then = None if then is None else Flusher(then, every=1)
         self._unflushed = 0
         self._condition = threading.Condition()
         self._closed = False
@@ -37,6 +41,8 @@ class Flusher:
             self._closed = True
             self._condition.notify()
         self._thread.join(CLOSE_PATIENCE)
+        if self._then is not None:
+            self._then.close()
 
     def _work(self) -> None:
         while True:
@@ -47,6 +53,8 @@ class Flusher:
                 self._unflushed = 0
             try:
                 self._flush()
+                if self._then is not None:
+                    self._then.wrote(1)
             except BaseException as error:  # noqa: BLE001  # handed to the thread that writes
                 with self._condition:
                     self._failure = error

@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 BUFFER = 1024 * 1024  # bytes; all that a writer holds, whatever the size of the parts
 
-# Bytes that are read back after each flush, at about the pace at which parts come; of a download that was gone on
-# with there may be terabytes to read, and the next flush must not wait for that.
+# Bytes that are read back after each flush; of a download that was gone on with there may be terabytes to read,
+# and who closes the store must not wait for that.
 READ_AT_ONCE = 256 * 1024 * 1024
 
 
@@ -101,15 +101,20 @@ class PartStore:
         finally:
             os.close(descriptor)
 
-    def keep(self) -> None:
-        """Put what has been recorded so far on stable storage, and remember that; maybe read it back from there."""
-        self._settle()
+    def settle(self) -> None:
+        """Put what has been recorded so far on stable storage, and remember that."""
+        lines = self._map.lines
+        self._read_back.settle()
+        self._map.mark_synced(lines)
+
+    def read_behind(self) -> None:
+        """Read back some of what is on stable storage, if this store does so before the end."""
         if self._reads_behind:
             self._read_back.read(READ_AT_ONCE)
 
     def check(self, stop: Stop | None = None) -> Check:
         """Read back from storage what has not been yet. Every part must have come."""
-        self._settle()
+        self.settle()
         self._read_back.read(stop=stop)
         crc = crc64.EMPTY
         for part in range(self.part_count):
@@ -117,11 +122,6 @@ class PartStore:
             crc = crc64.combine(crc, self._crcs[part], end - start)
         bad_parts = sorted(stretch.start // self.part_size for stretch in self._read_back.take_wrong())
         return Check(crc64=crc, bad_parts=tuple(bad_parts))
-
-    def _settle(self) -> None:
-        lines = self._map.lines
-        self._read_back.settle()
-        self._map.mark_synced(lines)
 
     def forget(self, parts: Iterable[int]) -> None:
         """Take parts as missing again."""

@@ -91,7 +91,7 @@ class _Unpacker:
         self._stop = stop
         self._buffer = bytearray(BUFFER)
         self._read_back = ReadBack(target)
-        self._flusher = Flusher(self._keep, every=SYNC_EVERY)
+        self._flusher = Flusher(self._read_back.settle, every=SYNC_EVERY, then=self._read_back.read)
         self._stretch_start = 0
         self._stretch_crc = crc64.EMPTY
         self._stretch_data = 0  # bytes in it that are no hole left by the archive
@@ -135,10 +135,6 @@ class _Unpacker:
                 f"{self._target.name}: what was written does not read back the same",
                 "check the storage under the workspace",
             )
-
-    def _keep(self) -> None:
-        self._read_back.settle()
-        self._read_back.read()
 
     def _end_stretch(self) -> None:
         self._read_back.add(Stretch(self._stretch_start, self.length, self._stretch_crc))

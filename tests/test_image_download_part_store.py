@@ -102,7 +102,7 @@ def test_parts_of_a_late_thread_are_not_written_to_a_closed_map(tmp_path: Path) 
     with open_part_store(tmp_path / "disk.raw", IDENTITY, PART) as store:
         pass
     store.complete(0, 1)
-    store.keep()
+    store.settle()
     with open_part_store(tmp_path / "disk.raw", IDENTITY, PART) as store:
         assert store.missing_parts() == [0, 1, 2, 3]
 
