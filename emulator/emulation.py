@@ -16,7 +16,8 @@ class Call(NamedTuple):
     """A request that was received.
 
     `action` is ECS's own ("ExportImage") or OSS's method and path ("GET /bucket/key", path not encoded);
-    `params` are the API's parameters without the ones for signing; a `Range` header is among them.
+    `params` are the API's parameters without the ones for signing; the headers `Range` and `x-oss-traffic-limit`
+    are among them.
     """
 
     service: str  # "ecs" or "oss"

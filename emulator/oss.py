@@ -24,6 +24,9 @@ from emulator.oss_signature import SignedRequest, check_signature
 # Sub-resources of an object that are something else than the object.
 _UNEMULATED = frozenset({"acl", "symlink", "tagging", "uploadId"})
 
+# Headers that are remembered of a request.
+_NOTED = ("Range", "x-oss-traffic-limit")
+
 
 class OssApi:
     """One account's OSS at the endpoint of its home region."""
@@ -51,8 +54,8 @@ class OssApi:
     async def _answer(self, request: Request, headers: dict[str, str], send: Send) -> None:
         bucket_name, _, key = request.scope["path"].removeprefix("/").partition("/")  # decoded by uvicorn
         signed = SignedRequest(request.method, bucket_name, key, dict(request.query_params), dict(request.headers))
-        byte_range = {"Range": signed.headers["range"]} if "range" in signed.headers else {}
-        self._emulation.note("oss", f"{request.method} /{bucket_name}/{key}", {**signed.params, **byte_range})
+        noted = {name: signed.headers[name.lower()] for name in _NOTED if name.lower() in signed.headers}
+        self._emulation.note("oss", f"{request.method} /{bucket_name}/{key}", {**signed.params, **noted})
         check_signature(self._emulation, signed)
         bucket = self._find_bucket(bucket_name)
         self._check_permission(signed)

@@ -406,3 +406,12 @@ def test_requests_are_remembered_without_secrets(emulated_cloud: EmulatedCloud, 
     fetch(bucket.sign_url("GET", KEY, 60))
     assert emulated_cloud.requests == [("GET", f"/{BUCKET}/{KEY}", "bytes=5-9"), ("GET", f"/{BUCKET}/{KEY}", "")]
     assert all("x-oss-signature" not in call.params for call in emulated_cloud.calls)
+
+
+@pytest.mark.parametrize("limit", ["819199", "838860801", "1M", "-1"])
+def test_traffic_limit_out_of_bounds_is_an_invalid_argument(emulated_cloud: EmulatedCloud, limit: str) -> None:
+    emulated_cloud.put_object(BUCKET, "a", b"bytes")
+    bucket = oss_bucket(emulated_cloud, BUCKET)
+    with pytest.raises(oss2.exceptions.ServerError) as caught:
+        bucket.get_object("a", headers={"x-oss-traffic-limit": limit})
+    assert (caught.value.status, caught.value.code, caught.value.ec) == (400, "InvalidArgument", "0004-00000502")
