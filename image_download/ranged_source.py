@@ -42,7 +42,10 @@ class StaleCredentials(CloudRefused):
 class RangedSource:
     """One object in OSS, read by ranges. Thread-safe; made by `open_source`."""
 
-    def __init__(self, exported: ExportedObject, cloud: Cloud, credentials: CredentialSource, session: PooledSession):
+    def __init__(
+        self, exported: ExportedObject, cloud: Cloud, credentials: CredentialSource, session: PooledSession,
+        *, traffic_limit: int | None = None,
+    ) -> None:  # fmt: skip
         self.exported = exported
         self.subject = f"oss://{exported.bucket}/{exported.key}"
         self._session = session
@@ -55,6 +58,8 @@ class RangedSource:
         }
         if exported.etag:
             self._headers["If-Match"] = f'"{exported.etag}"'
+        if traffic_limit:
+            self._headers["x-oss-traffic-limit"] = str(traffic_limit)
 
     @contextmanager
     def open_range(self, start: int, end: int) -> Iterator[RangeBody]:
@@ -126,6 +131,6 @@ def open_source(
         connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout,
     )  # fmt: skip
     try:
-        yield RangedSource(exported, cloud, credentials, session)
+        yield RangedSource(exported, cloud, credentials, session, traffic_limit=settings.oss_traffic_limit)
     finally:
         session.close()
