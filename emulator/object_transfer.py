@@ -11,6 +11,7 @@ from email.utils import formatdate, parsedate_to_datetime
 from starlette.requests import Request
 from starlette.types import Send
 
+from emulator.archive import Archive
 from emulator.byte_range import find_range
 from emulator.connections import Connections
 from emulator.emulation import Emulation
@@ -18,7 +19,6 @@ from emulator.object_store import Bucket, ObjectMetadata, open_object, open_writ
 from emulator.oss_errors import OssError
 from emulator.sparse import CHUNK
 
-_ARCHIVED = frozenset({"Archive", "ColdArchive", "DeepColdArchive"})
 # Variants, of which one GET meets one at most.
 _HALF_BODY_FAULTS = ("truncate_gets", "reset_gets", "stall_gets")
 _BODY_FAULTS = (*_HALF_BODY_FAULTS, "corrupt_gets")
@@ -27,8 +27,8 @@ _BODY_FAULTS = (*_HALF_BODY_FAULTS, "corrupt_gets")
 class ObjectTransfer:
     """Serves GetObject and HeadObject."""
 
-    def __init__(self, emulation: Emulation, connections: Connections) -> None:
-        self._emulation, self._connections = emulation, connections
+    def __init__(self, emulation: Emulation, archive: Archive, connections: Connections) -> None:
+        self._emulation, self._archive, self._connections = emulation, archive, connections
 
     async def send(self, request: Request, bucket: Bucket, key: str, headers: dict[str, str], send: Send) -> None:
         """Answer a GET or HEAD of an object, or raise `OssError` before anything was sent."""
@@ -47,8 +47,8 @@ class ObjectTransfer:
                 raise OssError("NoSuchKey", extras={"Key": key})
             metadata, stream = opened
             check_preconditions(metadata, request.headers)
-            if metadata.storage_class in _ARCHIVED and not is_head:
-                raise OssError("InvalidObjectState", extras={"ObjectName": key})
+            if not is_head:
+                self._archive.check_readable(bucket, metadata)
             standard = request.headers.get("x-oss-range-behavior") == "standard"
             span = None
             if not is_head and not emulation.variants.ignore_ranges:
@@ -56,6 +56,8 @@ class ObjectTransfer:
             first, last = span or (0, metadata.size - 1)
             rate = self._find_rate(request.headers.get("x-oss-traffic-limit"))
             headers |= object_headers(metadata, with_crc=not emulation.variants.no_crc)
+            if is_head:
+                headers |= self._archive.look(bucket, metadata)
             headers["content-length"] = str(last - first + 1)
             if span:
                 headers["content-range"] = f"bytes {first}-{last}/{metadata.size}"

@@ -13,9 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from emulator.archive import Archive
 from emulator.connections import Connections
 from emulator.emulation import Emulation
-from emulator.object_store import Bucket, delete_object, find_bucket
+from emulator.object_store import Bucket, delete_object, find_bucket, find_object
 from emulator.object_transfer import ObjectTransfer
 from emulator.oss_errors import OssError
 from emulator.oss_listing import render_bucket_info, render_bucket_location, render_listing
@@ -33,7 +34,8 @@ class OssApi:
 
     def __init__(self, emulation: Emulation, connections: Connections) -> None:
         self._emulation = emulation
-        self._transfer = ObjectTransfer(emulation, connections)
+        self._archive = Archive(emulation)
+        self._transfer = ObjectTransfer(emulation, self._archive, connections)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -62,13 +64,14 @@ class OssApi:
         if key and request.method in {"GET", "HEAD"} and not _UNEMULATED & signed.params.keys():
             await self._transfer.send(request, bucket, key, headers, send)
             return
-        answer = await asyncio.to_thread(self._answer_small, signed, bucket, headers)
+        body = await request.body()
+        answer = await asyncio.to_thread(self._answer_small, signed, body, bucket, headers)
         await answer(request.scope, request.receive, send)
 
     def _check_permission(self, signed: SignedRequest) -> None:
         """Raise `OssError` for what RAM does not allow; HEAD needs the same right as GET (vendor's pages)."""
         if signed.key:
-            action = "DeleteObject" if signed.method == "DELETE" else "GetObject"
+            action = {"DELETE": "DeleteObject", "POST": "RestoreObject"}.get(signed.method, "GetObject")
         elif "bucketInfo" in signed.params:
             action = "GetBucketInfo"
         else:
@@ -91,10 +94,15 @@ class OssApi:
             raise OssError("AccessDenied", message, extras=extras, ec="0003-00001403")
         return bucket
 
-    def _answer_small(self, signed: SignedRequest, bucket: Bucket, headers: dict[str, str]) -> Response:
+    def _answer_small(self, signed: SignedRequest, body: bytes, bucket: Bucket, headers: dict[str, str]) -> Response:
         """Answer what fits in memory."""
         method, params = signed.method, signed.params
         if signed.key:
+            if method == "POST" and "restore" in params:
+                metadata = find_object(bucket, signed.key)
+                if metadata is None:
+                    raise OssError("NoSuchKey", extras={"Key": signed.key})
+                return Response(status_code=self._archive.restore(bucket, metadata, body), headers=headers)
             if method != "DELETE":
                 raise OssError("NotImplemented" if method in {"PUT", "POST", "GET"} else "MethodNotAllowed")
             delete_object(bucket, signed.key)
