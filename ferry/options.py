@@ -73,6 +73,10 @@ def transfer_options(function: F) -> F:
             "--oss-traffic-limit", type=click.IntRange(819_200, 838_860_800), metavar="BITS",
             help="Ask OSS to keep each connection below so many bits a second.",
         ),
+        click.option(
+            "--restore-archived", is_flag=True,
+            help="Have OSS restore archived objects, which it charges for, and wait."
+        ),
         click.option("--keep-objects", is_flag=True, help="Keep the downloaded archives beside the unpacked disks."),
         click.option(
             "--accept-other-size", is_flag=True, help="Take a disk whose size is not the one the image tells."

@@ -114,6 +114,11 @@ class Transfer(_Model):
         title="OSS traffic limit",
         description="Bits a second that OSS keeps each connection below. Empty: no limit",
     )
+    restore_archived: bool = Field(
+        default=False,
+        title="Restore archived objects",
+        description="Have OSS restore objects of an archive class, which it charges for, and wait for minutes to days",
+    )
     keep_objects: bool = Field(
         default=False, title="Keep objects", description="Keep downloaded archives beside the unpacked disks"
     )
@@ -127,7 +132,8 @@ class Transfer(_Model):
         return DownloadSettings(
             connections=self.connections, part_size=self.part_size_mib * MIB,
             bandwidth=Bandwidth(limit), oss_traffic_limit=self.oss_traffic_limit,
-            keep_objects=self.keep_objects, accept_other_size=self.accept_other_size,
+            restore_archived=self.restore_archived, keep_objects=self.keep_objects,
+            accept_other_size=self.accept_other_size,
         )  # fmt: skip
 
 

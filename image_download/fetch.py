@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 
+from image_download.archive import make_readable
 from image_download.flusher import Flusher
 from image_download.part_store import PartStore, PartWriter
 from image_download.patience import Patience
@@ -31,6 +32,8 @@ def fetch_missing(
     `progress` is called from this thread, in bytes of the object.
     """
     check_stop(stop)
+    if store.missing_parts():
+        make_readable(source, settings, stop)
     _Crew(source, store, settings).run(progress, stop)
 
 

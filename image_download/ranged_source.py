@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, cast
+
+import oss2
 
 from image_download.pooled_session import PooledSession
 from image_download.settings import DownloadSettings
@@ -81,6 +83,19 @@ class RangedSource:
             yield reply
         finally:
             reply.close()
+
+    def find_headers(self) -> Mapping[str, str]:
+        """Return what OSS says of the object in this moment. Raises as `open_range` does."""
+        with self._translated():
+            answer = self._bucket.head_object(self.exported.key)
+        answer.resp.close()
+        return cast("Mapping[str, str]", answer.headers)
+
+    def request_restore(self, days: int) -> None:
+        """Ask OSS to restore an archived object for some days. Raises as `open_range` does."""
+        with self._translated():
+            answer = self._bucket.restore_object(self.exported.key, input=oss2.models.RestoreConfiguration(days))
+        answer.resp.close()
 
     def abort(self) -> None:
         """Break off every range that is being read, from another thread."""

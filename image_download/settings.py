@@ -40,6 +40,9 @@ class DownloadSettings:
     slowest_over: float = 30
     bandwidth: Bandwidth = UNLIMITED
     oss_traffic_limit: int | None = None
+    restore_archived: bool = False  # ask OSS to restore an archived object, which it charges for
+    restore_first_look: float = 10
+    restore_longest_look: float = 300
     keep_objects: bool = False  # keep the packed object after it has been unpacked
     accept_other_size: bool = False  # take a disk whose size is not the one DescribeImages tells
 
@@ -55,7 +58,8 @@ class DownloadSettings:
             raise InvalidInput(
                 f"an OSS traffic limit of {self.oss_traffic_limit} bit/s", f"OSS takes {lowest} to {highest} bit/s"
             )
-        times = ("connect_timeout", "read_timeout", "idle_timeout", "first_pause", "longest_pause", "slowest_over")
+        times = ("connect_timeout", "read_timeout", "idle_timeout", "first_pause", "longest_pause", "slowest_over",
+                 "restore_first_look", "restore_longest_look")  # fmt: skip
         for name in times:
             if getattr(self, name) <= 0:
                 raise InvalidInput(f"{name.replace('_', ' ')} of {getattr(self, name)} s", "give more than 0 seconds")

@@ -23,19 +23,22 @@ CONNECT_TIMEOUT = 20  # seconds; oss2 uses it for each wait on the socket as wel
 
 # What the operator can do, by OSS error code (source: vendor's OSS error code pages).
 REMEDIES = {
-    "AccessDenied": "the caller needs oss:GetObject, oss:ListObjects and oss:GetBucketInfo on this bucket; "
+    "AccessDenied": "the caller needs oss:GetObject, oss:ListObjects and oss:GetBucketInfo on this bucket "
+    "(oss:RestoreObject for --restore-archived); "
     "in mainland China accounts opened since 2025-03-20 also need a custom domain (--oss-endpoint with --oss-cname)",
     "InvalidAccessKeyId": "the access key does not exist or is disabled: check which credentials `ferry doctor` finds",
     "SignatureDoesNotMatch": "the access key secret is wrong, or the region is: check both",
     "RequestTimeTooSkewed": "this machine's clock is more than 15 minutes off: set it (timedatectl)",
     "InvalidSecurityToken": "the temporary token is not valid: get new credentials, then run the same command again",
     "SecurityTokenExpired": "the temporary token has expired: get new credentials, then run the same command again",
-    "InvalidObjectState": "the object is archived: restore it (ossutil restore), then run the same command again",
+    "InvalidObjectState": "the object is archived: add --restore-archived (flow: transfer.restore_archived), "
+    "which OSS charges for, or restore it by hand; then run the same command again",
     "NoSuchBucket": "check the bucket's name and that it is in the image's region",
     "NoSuchKey": "the object is gone: was it deleted by a lifecycle rule? Export again with a new prefix",
     # What oss2 calls a HEAD's 404 without `x-oss-err`: a HEAD has no body to say which of the two it is.
     "NotFound": "there is no such object, or no such bucket: check both names and the region",
     "UserDisable": "the account is disabled: see the billing console",
+    "OperationNotSupported": "OSS does not do this to an object of this storage class: look at it in the console",
     "InDebt": "the account has an unpaid bill: pay it, then run the same command again",
     "InDebtOverdue": "the account has an unpaid bill: pay it, then run the same command again",
 }

@@ -37,7 +37,7 @@ log = logging.getLogger("ferry")
 def command(
     workspace: Path, region_id: str, ecs_endpoint: str, oss_endpoint: str, bucket: str | None, image_id: str | None,
     prefix: str | None, connections: int, part_size: int, bandwidth_limit: int | None, oss_traffic_limit: int | None,
-    *, oss_cname: bool, keep_objects: bool, accept_other_size: bool, as_json: bool,
+    *, oss_cname: bool, restore_archived: bool, keep_objects: bool, accept_other_size: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Download exported disks, verified, to sparse RAW files.
 
@@ -55,7 +55,7 @@ def command(
     settings = DownloadSettings(
         connections=connections, part_size=part_size * MIB,
         bandwidth=Bandwidth(bandwidth_limit), oss_traffic_limit=oss_traffic_limit,
-        keep_objects=keep_objects, accept_other_size=accept_other_size,
+        restore_archived=restore_archived, keep_objects=keep_objects, accept_other_size=accept_other_size,
     )  # fmt: skip
     credentials = find_credentials()
     with open_workspace(workspace) as space:

@@ -38,7 +38,7 @@ def command(
     formats: tuple[str, ...], on_fstab_mismatch: Literal["fail", "warn"], connections: int,
     bandwidth_limit: int | None, oss_traffic_limit: int | None,
     max_data_disks: int | None, max_data_disk_gib: int | None,
-    *, oss_cname: bool, keep_objects: bool, accept_other_size: bool, as_json: bool,
+    *, oss_cname: bool, restore_archived: bool, keep_objects: bool, accept_other_size: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Export IMAGE_ID, download it, check /etc/fstab and convert it.
 
@@ -60,7 +60,8 @@ def command(
         endpoints=Endpoints(ecs_endpoint=ecs_endpoint, oss_endpoint=oss_endpoint, oss_is_cname=oss_cname),
         transfer=Transfer(
             connections=connections, bandwidth_limit_mib=bandwidth_limit and bandwidth_limit / MIB,
-            oss_traffic_limit=oss_traffic_limit, keep_objects=keep_objects, accept_other_size=accept_other_size,
+            oss_traffic_limit=oss_traffic_limit, restore_archived=restore_archived,
+            keep_objects=keep_objects, accept_other_size=accept_other_size,
         ),
         limits=LimitOverrides(data_disks=max_data_disks, data_disk_gib=max_data_disk_gib),
     )  # fmt: skip
