@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,6 +53,10 @@ class Emulation:
         with self._lock:
             self._variants = variants
             self._spent.clear()
+
+    def oss_time(self) -> float:
+        """Return the Unix time by OSS's clock."""
+        return time.time() + self._variants.clock_ahead_seconds
 
     def strikes(self, fault: str, *, of: str = "") -> bool:
         """Return whether the fault that the variant called `fault` counts hits this time, and spend one of its count.

@@ -43,7 +43,7 @@ class OssApi:
             "x-oss-request-id": secrets.token_hex(12).upper(),
             "x-oss-server-time": "1",  # milliseconds
             "server": "AliyunOSS",
-            "date": formatdate(usegmt=True),
+            "date": formatdate(self._emulation.oss_time(), usegmt=True),
         }
         try:
             await self._answer(request, headers, send)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
@@ -120,7 +122,23 @@ def error_from_oss(subject: str, error: oss2.exceptions.OssError) -> MigrationEr
         return SourceChanged(f"{subject}: the object was replaced meanwhile", "run again: the new object is fetched")
     if error.status == 429 or error.status >= 500 or code == "RequestTimeout":
         return CloudUnavailable(text, "OSS or the network is unwell: try again")
+    if code == "RequestTimeTooSkewed":
+        text += _clock_difference(error.headers)
     endpoint = redacted((getattr(error, "details", None) or {}).get("Endpoint", ""))
     remedy = f"OSS says the bucket answers at {endpoint}: it is in another region" if endpoint else ""
     remedy = remedy or REMEDIES.get(code, "see the code in the vendor's OSS error code pages")
     return OssRefused(text, remedy, code=code, endpoint=endpoint)
+
+
+def _clock_difference(headers: Mapping[str, str]) -> str:
+    """Return in words how far apart the clocks are, by the date of an answer that just came; "" if it has none.
+
+    The difference is told and not made up for: TLS, the lives of tokens and the other tools of this
+    machine go by its clock as well, and a signature for another time than ours would hide that.
+    """
+    try:
+        theirs = parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    except ValueError:
+        return ""
+    minutes = (theirs - time.time()) / 60
+    return f"; OSS's clock is {abs(minutes):.0f} min {'ahead of' if minutes > 0 else 'behind'} this machine's"
