@@ -121,6 +121,10 @@ class RangedSource:
         match = _CONTENT_RANGE.fullmatch(content_range)
         if match is None or (int(match["start"]), int(match["last"])) != (start, end - 1):
             raise _unfit(self.subject, start, end, f"Content-Range {content_range!r}")
+        # Compressed on the way? An object that is stored with a Content-Encoding comes as it is, so many bytes long.
+        length, coding = get("Content-Length"), get("Content-Encoding", "identity")
+        if length != str(end - start) and (length or coding != "identity"):
+            raise _unfit(self.subject, start, end, f"{length or 'some'} bytes in coding {coding}")
         etag = get("ETag", "").strip('"')
         if int(match["total"]) != self.exported.size or (etag and self.exported.etag and etag != self.exported.etag):
             # If-Match should have said so; a cache on the way may not know it.
