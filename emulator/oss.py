@@ -1,4 +1,4 @@
-"""OSS as an ASGI application: path-style requests, signatures, bucket operations, objects by range.
+"""OSS as an ASGI application: requests by path and by host name, signatures, bucket operations, objects by range.
 
 oss2 uses path style (`/bucket/key`) for every IP address, and sends "/" in keys as `%2F` (measured, oss2 2.19.1).
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from email.utils import formatdate
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,11 +17,12 @@ from starlette.types import Receive, Scope, Send
 from emulator.archive import Archive
 from emulator.connections import Connections
 from emulator.emulation import Emulation
-from emulator.object_store import Bucket, delete_object, find_bucket, find_object
+from emulator.object_store import Bucket, delete_object, find_bucket, find_bucket_by_domain, find_object
 from emulator.object_transfer import ObjectTransfer
 from emulator.oss_errors import OssError
 from emulator.oss_listing import render_bucket_info, render_bucket_location, render_listing
 from emulator.oss_signature import SignedRequest, check_signature
+from migration.cloud import is_loopback
 
 # Sub-resources of an object that are something else than the object.
 _UNEMULATED = frozenset({"acl", "symlink", "tagging", "uploadId"})
@@ -54,7 +56,7 @@ class OssApi:
             await answer(scope, receive, send)
 
     async def _answer(self, request: Request, headers: dict[str, str], send: Send) -> None:
-        bucket_name, _, key = request.scope["path"].removeprefix("/").partition("/")  # decoded by uvicorn
+        bucket_name, key = self._find_names(request)
         signed = SignedRequest(request.method, bucket_name, key, dict(request.query_params), dict(request.headers))
         noted = {name: signed.headers[name.lower()] for name in _NOTED if name.lower() in signed.headers}
         self._emulation.note("oss", f"{request.method} /{bucket_name}/{key}", {**signed.params, **noted})
@@ -67,6 +69,17 @@ class OssApi:
         body = await request.body()
         answer = await asyncio.to_thread(self._answer_small, signed, body, bucket, headers)
         await answer(request.scope, request.receive, send)
+
+    def _find_names(self, request: Request) -> tuple[str, str]:
+        """Return the bucket and the key that a request means, by its host name unless that is only this machine."""
+        path = request.scope["path"].removeprefix("/")  # decoded by uvicorn
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+        if is_loopback(host):
+            bucket_name, _, key = path.partition("/")
+            return bucket_name, key
+        if host.endswith(".aliyuncs.com"):  # bucket.oss-region.aliyuncs.com; without the bucket it is the service
+            return host.partition(".")[0] if host.count(".") > 2 else "", path
+        return find_bucket_by_domain(self._emulation.folder, host), path
 
     def _check_permission(self, signed: SignedRequest) -> None:
         """Raise `OssError` for what RAM does not allow; HEAD needs the same right as GET (vendor's pages)."""
