@@ -17,6 +17,7 @@ import requests
 from migration.cloud import Cloud, is_loopback
 from migration.credentials import CredentialSource, redacted
 from migration.errors import CloudRefused, CloudUnavailable, InvalidInput, MigrationError, SourceChanged
+from migration.proxy import check_proxies
 
 # oss2 logs request headers, the Authorization among them, at DEBUG.
 logging.getLogger("oss2").setLevel(logging.WARNING)
@@ -67,12 +68,22 @@ def open_bucket(cloud: Cloud, credentials: CredentialSource, bucket: str, *, ses
         session = oss2.Session()
         if is_loopback(urlsplit(url).hostname or ""):
             session.session.trust_env = False  # a proxy for the internet has no business with this machine
+        else:
+            check_proxies()
     with translated(f"bucket {bucket}"):
         return oss2.Bucket(
             oss2.ProviderAuthV4(_Provider(credentials)), url, bucket,
             session=session, region=cloud.region_id, is_cname=cloud.oss_is_cname,
             connect_timeout=CONNECT_TIMEOUT, enable_crc=False,
         )  # fmt: skip
+
+
+def bucket_url(cloud: Cloud, bucket: str) -> str:
+    """Return the scheme and host that requests to a bucket go to, by which a proxy is chosen or not (NO_PROXY)."""
+    parts = urlsplit(cloud.oss_url)
+    if cloud.oss_is_cname or is_loopback(parts.hostname or ""):
+        return cloud.oss_url
+    return f"{parts.scheme}://{bucket}.{parts.netloc}"
 
 
 class OssRefused(CloudRefused):
