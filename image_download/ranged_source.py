@@ -16,7 +16,7 @@ from migration.cloud import Cloud
 from migration.credentials import CredentialSource
 from migration.errors import CloudRefused, CloudUnavailable, SourceChanged
 from migration.exported_object import ExportedObject
-from migration.oss import OssRefused, open_bucket, translated
+from migration.oss import OssRefused, bucket_url, open_bucket, translated
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def open_source(
 ) -> Iterator[RangedSource]:
     """Open an object for reading by ranges, with connections of its own, for the length of the block."""
     session = PooledSession(
-        cloud.oss_url, connections=settings.connections,
+        bucket_url(cloud, exported.bucket), connections=settings.connections,
         connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout,
     )  # fmt: skip
     try:

@@ -10,6 +10,7 @@ import gzip
 import http.client
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -159,12 +160,12 @@ class Range:
 class MiddleBox:
     """The box, listening. It spoils the answers to the requests whose numbers, from 1, are in `hits`."""
 
-    def __init__(self, behind: str, spoil: Spoil, hits: Container[int]) -> None:
+    def __init__(self, behind: str, spoil: Spoil, hits: Container[int], tls: ssl.SSLContext | None) -> None:
         self.spoil, self.hits = spoil, hits
         self.ranges: list[Range] = []  # in the order in which they were asked for
         self.spoiled = 0
         self.port = 0
-        self._behind = behind
+        self._behind, self._tls = behind, tls
         self._mutex = threading.Lock()
         self._connections: set[socket.socket] = set()
         self.come_back()
@@ -211,6 +212,8 @@ class MiddleBox:
 
         self._server = Server(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_address[1]
+        if self._tls is not None:
+            self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 
@@ -248,9 +251,11 @@ class MiddleBox:
 
 
 @contextmanager
-def middle_box(behind: str, spoil: Spoil = Answer.send, hits: Container[int] = ()) -> Iterator[MiddleBox]:
-    """Put a box before `behind`, a host and port, for the length of the block."""
-    box = MiddleBox(behind, spoil, hits)
+def middle_box(
+    behind: str, spoil: Spoil = Answer.send, hits: Container[int] = (), tls: ssl.SSLContext | None = None
+) -> Iterator[MiddleBox]:
+    """Put a box before `behind`, a host and port, for the length of the block. With `tls` it speaks HTTPS."""
+    box = MiddleBox(behind, spoil, hits, tls)
     try:
         yield box
     finally:
