@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,8 @@ class Call(NamedTuple):
     """A request that was received.
 
     `action` is ECS's own ("ExportImage") or OSS's method and path ("GET /bucket/key", path not encoded);
-    `params` are the API's parameters without the ones for signing; a `Range` header is among them.
+    `params` are the API's parameters without the ones for signing; the headers `Range` and `x-oss-traffic-limit`
+    are among them.
     """
 
     service: str  # "ecs" or "oss"
@@ -51,6 +53,10 @@ class Emulation:
         with self._lock:
             self._variants = variants
             self._spent.clear()
+
+    def oss_time(self) -> float:
+        """Return the Unix time by OSS's clock."""
+        return time.time() + self._variants.clock_ahead_seconds
 
     def strikes(self, fault: str, *, of: str = "") -> bool:
         """Return whether the fault that the variant called `fault` counts hits this time, and spend one of its count.

@@ -39,6 +39,7 @@ class BucketSettings(FolderModel):
     name: str
     region_id: str = "cn-hangzhou"
     storage_class: StorageClass = "Standard"
+    domain: str = ""  # a custom domain (CNAME) that is bound to the bucket
     creation_time: str = "2024-01-10T08:00:00.000Z"
 
 
@@ -68,10 +69,12 @@ class Bucket:
         return self.folder / "metadata" / f"{file_name(key)}.json"
 
 
-def add_bucket(folder: Path, name: str, region_id: str = "", storage_class: StorageClass = "Standard") -> Bucket:
+def add_bucket(
+    folder: Path, name: str, region_id: str = "", storage_class: StorageClass = "Standard", domain: str = ""
+) -> Bucket:
     """Add a bucket to the account in `folder`, in its home region by default, or change the one that has the name."""
     region_id = region_id or read_settings(folder).region_id
-    settings = BucketSettings(name=name, region_id=region_id, storage_class=storage_class)
+    settings = BucketSettings(name=name, region_id=region_id, storage_class=storage_class, domain=domain)
     bucket = Bucket(folder / "buckets" / file_name(name), settings)
     for part in ("objects", "metadata"):
         (bucket.folder / part).mkdir(parents=True, exist_ok=True)
@@ -85,6 +88,12 @@ def find_bucket(folder: Path, name: str) -> Bucket | None:
     if not (home / "bucket.json").exists():
         return None
     return Bucket(home, read_model(home / "bucket.json", BucketSettings))
+
+
+def find_bucket_by_domain(folder: Path, domain: str) -> str:
+    """Return the name of the bucket to which a custom domain is bound, or ""."""
+    found = (read_model(path, BucketSettings) for path in (folder / "buckets").glob("*/bucket.json"))
+    return next((settings.name for settings in found if settings.domain == domain), "")
 
 
 def put_object(

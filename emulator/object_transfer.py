@@ -11,6 +11,7 @@ from email.utils import formatdate, parsedate_to_datetime
 from starlette.requests import Request
 from starlette.types import Send
 
+from emulator.archive import Archive
 from emulator.byte_range import find_range
 from emulator.connections import Connections
 from emulator.emulation import Emulation
@@ -18,7 +19,6 @@ from emulator.object_store import Bucket, ObjectMetadata, open_object, open_writ
 from emulator.oss_errors import OssError
 from emulator.sparse import CHUNK
 
-_ARCHIVED = frozenset({"Archive", "ColdArchive", "DeepColdArchive"})
 # Variants, of which one GET meets one at most.
 _HALF_BODY_FAULTS = ("truncate_gets", "reset_gets", "stall_gets")
 _BODY_FAULTS = (*_HALF_BODY_FAULTS, "corrupt_gets")
@@ -27,8 +27,8 @@ _BODY_FAULTS = (*_HALF_BODY_FAULTS, "corrupt_gets")
 class ObjectTransfer:
     """Serves GetObject and HeadObject."""
 
-    def __init__(self, emulation: Emulation, connections: Connections) -> None:
-        self._emulation, self._connections = emulation, connections
+    def __init__(self, emulation: Emulation, archive: Archive, connections: Connections) -> None:
+        self._emulation, self._archive, self._connections = emulation, archive, connections
 
     async def send(self, request: Request, bucket: Bucket, key: str, headers: dict[str, str], send: Send) -> None:
         """Answer a GET or HEAD of an object, or raise `OssError` before anything was sent."""
@@ -47,14 +47,17 @@ class ObjectTransfer:
                 raise OssError("NoSuchKey", extras={"Key": key})
             metadata, stream = opened
             check_preconditions(metadata, request.headers)
-            if metadata.storage_class in _ARCHIVED and not is_head:
-                raise OssError("InvalidObjectState", extras={"ObjectName": key})
+            if not is_head:
+                self._archive.check_readable(bucket, metadata)
             standard = request.headers.get("x-oss-range-behavior") == "standard"
             span = None
             if not is_head and not emulation.variants.ignore_ranges:
                 span = find_range(request.headers.get("range"), metadata.size, standard=standard)
             first, last = span or (0, metadata.size - 1)
+            rate = self._find_rate(request.headers.get("x-oss-traffic-limit"))
             headers |= object_headers(metadata, with_crc=not emulation.variants.no_crc)
+            if is_head:
+                headers |= self._archive.look(bucket, metadata)
             headers["content-length"] = str(last - first + 1)
             if span:
                 headers["content-range"] = f"bytes {first}-{last}/{metadata.size}"
@@ -66,15 +69,30 @@ class ObjectTransfer:
             if is_head:
                 await send({"type": "http.response.body"})
             else:
-                await self._send_body(request, stream.fileno(), first, last + 1, send)
+                await self._send_body(request, stream.fileno(), first, last + 1, rate, send)
 
-    async def _send_body(self, request: Request, descriptor: int, offset: int, end: int, send: Send) -> None:
+    def _find_rate(self, traffic_limit: str | None) -> int:
+        """Return how many bytes a second a connection gets, 0 for no limit.
+
+        The header is in bits (range: vendor's page on single-connection limits; the EC: its error code page).
+        """
+        rate = self._emulation.variants.bytes_per_second
+        if traffic_limit is None:
+            return rate
+        if (
+            not traffic_limit.isascii()
+            or not traffic_limit.isdecimal()
+            or not 819_200 <= int(traffic_limit) <= 838_860_800
+        ):
+            raise OssError("InvalidArgument", "The x-oss-traffic-limit is invalid.", ec="0004-00000502")
+        return min(filter(None, (rate, int(traffic_limit) // 8)))
+
+    async def _send_body(self, request: Request, descriptor: int, offset: int, end: int, rate: int, send: Send) -> None:
         """Send the bytes in large chunks; uvicorn holds us back when the other side reads slowly."""
         fault = next((name for name in _BODY_FAULTS if self._emulation.strikes(name)), "")
         stop = offset + (end - offset) // 2 if fault in _HALF_BODY_FAULTS else end
         start, begun = offset, time.monotonic()
         while offset < stop:
-            rate = self._emulation.variants.bytes_per_second
             size = min(CHUNK, max(1, rate // 10) if rate else CHUNK, stop - offset)
             # Read on the loop: the bytes are in the page cache as a rule, and a thread costs more than the copy.
             chunk = os.pread(descriptor, size, offset)

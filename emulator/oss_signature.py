@@ -68,7 +68,7 @@ def _check_v1_header(emulation: Emulation, request: SignedRequest, authorization
     except ValueError as error:
         raise OssError("AccessDenied", "OSS authentication requires a valid Date.") from error
     _check_key(emulation, key_id)
-    _check_clock(moment.timestamp())
+    _check_clock(emulation, moment.timestamp())
     _check_v1(emulation, request, date, signature)
     _check_token(emulation, request.headers.get("x-oss-security-token", ""))
 
@@ -98,7 +98,7 @@ def _check_v1(emulation: Emulation, request: SignedRequest, date: str, signature
 def _check_v4_header(emulation: Emulation, request: SignedRequest, authorization: str) -> None:
     fields = dict(part.strip().partition("=")[::2] for part in authorization.removeprefix(_V4).split(","))
     date = request.headers.get("x-oss-date", "")
-    _check_clock(_parse_v4_date(date))
+    _check_clock(emulation, _parse_v4_date(date))
     _check_v4(
         emulation, request, date=date, credential=fields.get("Credential", ""),
         additional=fields.get("AdditionalHeaders", ""), signature=fields.get("Signature", ""),
@@ -164,9 +164,10 @@ def _parse_v4_date(date: str) -> float:
         raise OssError("InvalidArgument", "x-oss-date is missing or malformed.") from error
 
 
-def _check_clock(moment: float) -> None:
-    if abs(time.time() - moment) > CLOCK_TOLERANCE:
-        server_time = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+def _check_clock(emulation: Emulation, moment: float) -> None:
+    now = emulation.oss_time()
+    if abs(now - moment) > CLOCK_TOLERANCE:
+        server_time = datetime.fromtimestamp(now, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         raise OssError(
             "RequestTimeTooSkewed", extras={"ServerTime": server_time, "MaxAllowedSkewMilliseconds": "900000"}
         )

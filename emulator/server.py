@@ -22,7 +22,15 @@ import uvicorn
 from emulator.connections import Connections
 from emulator.ecs import EcsApi
 from emulator.emulation import Call, Emulation
-from emulator.object_store import ObjectMetadata, delete_object, discard_uploads, find_bucket, list_objects, put_object
+from emulator.object_store import (
+    ObjectMetadata,
+    StorageClass,
+    delete_object,
+    discard_uploads,
+    find_bucket,
+    list_objects,
+    put_object,
+)  # fmt: skip
 from emulator.oss import OssApi
 from emulator.tasks import ExportTask, TaskBoard
 from emulator.variants import ExportPacking, RelatedItems, TarMember, TaskFailure, Variants
@@ -110,9 +118,11 @@ class EmulatedCloud:
         found = find_bucket(self.folder, bucket)
         return list_objects(found) if found else []
 
-    def put_object(self, bucket: str, key: str, content: bytes | Path) -> ObjectMetadata:
-        """Store or replace an object behind the client's back."""
-        return put_object(self.folder, bucket, key, content)
+    def put_object(
+        self, bucket: str, key: str, content: bytes | Path, *, storage_class: StorageClass | None = None
+    ) -> ObjectMetadata:
+        """Store or replace an object behind the client's back, in the bucket's storage class by default."""
+        return put_object(self.folder, bucket, key, content, storage_class=storage_class)
 
     def delete_object(self, bucket: str, key: str) -> None:
         """Remove an object behind the client's back."""

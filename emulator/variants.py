@@ -90,6 +90,12 @@ class Variants:
     ignore_ranges: bool = False  # 200 and the whole object, as an out-of-bounds range without the standard header
     no_crc: bool = False  # no x-oss-hash-crc64ecma, as on some very old or copied objects
 
+    clock_ahead_seconds: float = 0  # how far OSS's clock is ahead of this machine's; negative: behind
+
+    # Archived objects.
+    restore_heads: int = 1  # a restore is running for the first N HEADs after it was asked for
+    archive_real_time: bool = False  # the bucket lets Archive objects be read without a restore
+
     # What RAM does not allow the keys to do: "ecs:ExportImage", "oss:GetObject", "oss:ListObjects", …
     denied_actions: frozenset[str] = frozenset()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +13,22 @@ if TYPE_CHECKING:
     from migration.cloud import Cloud
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
+
+
+def parse_rate(text: str) -> int:
+    """Return bytes a second for "500K", "50M", "1.5G". A bare number is refused: it may mean Mbit, MiB or bytes."""
+    from image_download.bandwidth import KIB, SMALLEST_LIMIT  # noqa: PLC0415
+
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG])", text.upper(), re.ASCII)
+    if match is None:
+        raise click.BadParameter(f"{text!r}: give K, M or G, as in 50M for 50 MiB a second")
+    rate = int(float(match[1]) * _UNITS[match[2]])
+    if rate < SMALLEST_LIMIT:
+        raise click.BadParameter(f"{text!r} is too little: give {SMALLEST_LIMIT // KIB}K or more")
+    return rate
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
@@ -37,6 +54,34 @@ def cloud_options(function: F) -> F:
         ),
         click.option("--oss-cname", is_flag=True, help="The OSS endpoint is a domain bound to this one bucket."),
     ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def transfer_options(function: F) -> F:
+    """Add the options that say how the objects are downloaded."""
+    options = [
+        click.option(
+            "--connections", type=click.IntRange(1, 64), default=4, show_default=True, help="Ranges in flight per disk."
+        ),
+        click.option(
+            "--bandwidth-limit", type=parse_rate, metavar="RATE",
+            help="For all disks together, in bytes a second: 500K, 50M (MiB/s), 1G.",
+        ),
+        click.option(
+            "--oss-traffic-limit", type=click.IntRange(819_200, 838_860_800), metavar="BITS",
+            help="Ask OSS to keep each connection below so many bits a second.",
+        ),
+        click.option(
+            "--restore-archived", is_flag=True,
+            help="Have OSS restore archived objects, which it charges for, and wait."
+        ),
+        click.option("--keep-objects", is_flag=True, help="Keep the downloaded archives beside the unpacked disks."),
+        click.option(
+            "--accept-other-size", is_flag=True, help="Take a disk whose size is not the one the image tells."
+        ),
+    ]  # fmt: skip
     for option in reversed(options):
         function = option(function)
     return function

@@ -70,8 +70,9 @@ def export_to_private_cloud(
             with cancelling_export(space, cloud, credentials):
                 exported = export(space, cloud, credentials, request, limits.limits(), running.stop)
             draft.add(image=exported.image, objects=exported.objects)
+            settings = transfer.settings()  # one for all disks: they share the bandwidth limit
             downloads = running.add(
-                [download.submit(space, cloud, credentials, item, transfer, running.stop) for item in exported.objects]
+                [download.submit(space, cloud, credentials, item, settings, running.stop) for item in exported.objects]
             )
             draft.add(disks=tuple(future.result() for future in downloads))
             check_and_convert(space, draft, formats, on_fstab_mismatch, running)

@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from image_download.bandwidth import SMALLEST_LIMIT, Bandwidth
+from image_download.settings import MIB, TRAFFIC_LIMITS, DownloadSettings
 from image_export.limits import LIMITS, Limits
 from migration.cloud import Cloud
 from migration.disk import DiskFormat
@@ -99,12 +101,40 @@ class Transfer(_Model):
 
     connections: int = Field(default=4, ge=1, le=64, title="Connections", description="Ranges in flight per object")
     part_size_mib: int = Field(default=16, ge=1, le=1024, title="Part size", description="MiB per range")
+    bandwidth_limit_mib: float | None = Field(
+        default=None,
+        ge=SMALLEST_LIMIT / MIB,
+        title="Bandwidth limit",
+        description="MiB a second for all disks of a run together. Empty: no limit",
+    )
+    oss_traffic_limit: int | None = Field(
+        default=None,
+        ge=TRAFFIC_LIMITS[0],
+        le=TRAFFIC_LIMITS[1],
+        title="OSS traffic limit",
+        description="Bits a second that OSS keeps each connection below. Empty: no limit",
+    )
+    restore_archived: bool = Field(
+        default=False,
+        title="Restore archived objects",
+        description="Have OSS restore objects of an archive class, which it charges for, and wait for minutes to days",
+    )
     keep_objects: bool = Field(
         default=False, title="Keep objects", description="Keep downloaded archives beside the unpacked disks"
     )
     accept_other_size: bool = Field(
         default=False, title="Accept another size", description="Take a disk whose size is not the one the image tells"
     )
+
+    def settings(self) -> DownloadSettings:
+        """Return what this means to the download. Disks that are to share the bandwidth limit share the result."""
+        limit = None if self.bandwidth_limit_mib is None else int(self.bandwidth_limit_mib * MIB)
+        return DownloadSettings(
+            connections=self.connections, part_size=self.part_size_mib * MIB,
+            bandwidth=Bandwidth(limit), oss_traffic_limit=self.oss_traffic_limit,
+            restore_archived=self.restore_archived, keep_objects=self.keep_objects,
+            accept_other_size=self.accept_other_size,
+        )  # fmt: skip
 
 
 class LimitOverrides(_Model):

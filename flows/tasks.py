@@ -12,7 +12,6 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
 from converters.convert import convert_disk
-from flows.parameters import Transfer
 from flows.progress import progress_artifact
 from flows.report import Report, write_report
 from fstab_check.examine import examine_guest
@@ -76,16 +75,10 @@ def download(
     cloud: Cloud,
     credentials: CredentialSource,
     exported: ExportedObject,
-    transfer: Transfer,
+    settings: DownloadSettings,
     stop: Stop,
 ) -> Disk:
-    """Bring one disk home, proven."""
-    settings = DownloadSettings(
-        connections=transfer.connections,
-        part_size=transfer.part_size_mib << 20,
-        keep_objects=transfer.keep_objects,
-        accept_other_size=transfer.accept_other_size,
-    )
+    """Bring one disk home, proven. Disks given the same `settings` share their bandwidth limit."""
     with progress_artifact(f"download-{exported.device}", f"Download of {exported.key}") as progress:
         return download_disk(workspace, cloud, credentials, exported, settings=settings, progress=progress, stop=stop)
 

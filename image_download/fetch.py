@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 
+from image_download.archive import make_readable
 from image_download.flusher import Flusher
 from image_download.part_store import PartStore, PartWriter
 from image_download.patience import Patience
@@ -21,10 +22,6 @@ SYNC_EVERY = 64 * 1024 * 1024  # bytes that a power cut may cost, beside the par
 LOOK_EVERY = 0.2  # seconds between two looks at `stop`
 JOIN_PATIENCE = 0.25  # seconds for threads to come home when we stop
 
-# A connection slower than this is given up for a new one: some middle boxes leave one alive but all but dead.
-SLOWEST = 1024  # bytes a second …
-SLOWEST_OVER = 30  # … over so many seconds
-
 
 def fetch_missing(
     source: RangedSource, store: PartStore, settings: DownloadSettings, progress: Progress, stop: Stop | None
@@ -35,6 +32,8 @@ def fetch_missing(
     `progress` is called from this thread, in bytes of the object.
     """
     check_stop(stop)
+    if store.missing_parts():
+        make_readable(source, settings, stop)
     _Crew(source, store, settings).run(progress, stop)
 
 
@@ -122,18 +121,22 @@ class _Crew:
 
     def _receive(self, writer: PartWriter) -> None:
         """Take one answer, as far as it goes: what has come of a part is kept, only the rest is asked for again."""
-        pace = _Pace(self._source.subject)
+        pace = _Pace(self._source.subject, self._settings)
+        bandwidth = self._settings.bandwidth
         with self._source.open_range(writer.position, writer.end) as body:
             while writer.position < writer.end:
-                count = body.readinto(writer.space())
+                space = writer.space()
+                count = body.readinto(space[: bandwidth.slice(len(space))])
                 self._check_halt()
                 if count == 0:
                     raise CloudUnavailable(f"{self._source.subject}: an answer ended too early", "try again")
                 writer.advance(count)
-                self._patience.got_bytes()
                 self._flusher.wrote(count)
                 with self._mutex:
                     self._received += count
+                # Our own waiting is no silence of the network: neither the pace nor the patience counts it.
+                pace.excuse(bandwidth.pay(count, self._halt))
+                self._patience.got_bytes()
                 pace.check(count)
 
     def _check_halt(self) -> None:
@@ -144,17 +147,22 @@ class _Crew:
 class _Pace:
     """Notices a connection that has all but died."""
 
-    def __init__(self, subject: str) -> None:
+    def __init__(self, subject: str, settings: DownloadSettings) -> None:
         self._subject = subject
+        self._rate, self._over = settings.slowest_rate, settings.slowest_over
         self._since = time.monotonic()
         self._count = 0
+
+    def excuse(self, seconds: float) -> None:
+        """Leave out `seconds` for which nobody read."""
+        self._since += seconds
 
     def check(self, count: int) -> None:
         """Count `count` bytes; raise `CloudUnavailable` if far too few have come in the last while."""
         self._count += count
         elapsed = time.monotonic() - self._since
-        if elapsed < SLOWEST_OVER:
+        if elapsed < self._over:
             return
-        if self._count < SLOWEST * elapsed:
+        if self._count < self._rate * elapsed:
             raise CloudUnavailable(f"{self._subject}: {self._count} bytes in {elapsed:.0f} s", "try again")
         self._since, self._count = time.monotonic(), 0

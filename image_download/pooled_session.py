@@ -19,6 +19,7 @@ import urllib3
 
 from migration.cloud import is_loopback
 from migration.errors import CloudRefused, CloudUnavailable, InvalidInput
+from migration.proxy import check_proxies
 
 
 class PooledSession:
@@ -46,6 +47,13 @@ class PooledSession:
                 request.method, url, headers=headers, body=request.data, timeout=self._timeout,
                 preload_content=False, decode_content=False, redirect=False, retries=False,
             )  # fmt: skip
+        except urllib3.exceptions.ProxyError as error:
+            if "407" in str(error.original_error):
+                raise CloudRefused(
+                    "the proxy wants a name and a password, or others",
+                    "give them in HTTPS_PROXY, as http://name:password@host:port",
+                ) from None
+            raise oss2.exceptions.RequestError(error) from None
         except urllib3.exceptions.SSLError as error:
             if "certificate verify failed" in str(error).lower():
                 raise CloudRefused(
@@ -132,6 +140,7 @@ class PooledReply:
 def _open_pool(url: str, connections: int) -> urllib3.PoolManager:
     environment: dict[str, Any] = {"proxies": {}, "verify": True}
     if not is_loopback(urlsplit(url).hostname or ""):  # a proxy has no business with this machine
+        check_proxies()
         # As requests does it, and so oss2: HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE.
         with requests.Session() as session:
             environment = dict(session.merge_environment_settings(url, {}, None, None, None))

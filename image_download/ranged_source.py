@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, cast
+
+import oss2
 
 from image_download.pooled_session import PooledSession
 from image_download.settings import DownloadSettings
@@ -14,7 +16,7 @@ from migration.cloud import Cloud
 from migration.credentials import CredentialSource
 from migration.errors import CloudRefused, CloudUnavailable, SourceChanged
 from migration.exported_object import ExportedObject
-from migration.oss import OssRefused, open_bucket, translated
+from migration.oss import OssRefused, bucket_url, open_bucket, translated
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,10 @@ class StaleCredentials(CloudRefused):
 class RangedSource:
     """One object in OSS, read by ranges. Thread-safe; made by `open_source`."""
 
-    def __init__(self, exported: ExportedObject, cloud: Cloud, credentials: CredentialSource, session: PooledSession):
+    def __init__(
+        self, exported: ExportedObject, cloud: Cloud, credentials: CredentialSource, session: PooledSession,
+        *, traffic_limit: int | None = None,
+    ) -> None:  # fmt: skip
         self.exported = exported
         self.subject = f"oss://{exported.bucket}/{exported.key}"
         self._session = session
@@ -55,6 +60,8 @@ class RangedSource:
         }
         if exported.etag:
             self._headers["If-Match"] = f'"{exported.etag}"'
+        if traffic_limit:
+            self._headers["x-oss-traffic-limit"] = str(traffic_limit)
 
     @contextmanager
     def open_range(self, start: int, end: int) -> Iterator[RangeBody]:
@@ -76,6 +83,19 @@ class RangedSource:
             yield reply
         finally:
             reply.close()
+
+    def find_headers(self) -> Mapping[str, str]:
+        """Return what OSS says of the object in this moment. Raises as `open_range` does."""
+        with self._translated():
+            answer = self._bucket.head_object(self.exported.key)
+        answer.resp.close()
+        return cast("Mapping[str, str]", answer.headers)
+
+    def request_restore(self, days: int) -> None:
+        """Ask OSS to restore an archived object for some days. Raises as `open_range` does."""
+        with self._translated():
+            answer = self._bucket.restore_object(self.exported.key, input=oss2.models.RestoreConfiguration(days))
+        answer.resp.close()
 
     def abort(self) -> None:
         """Break off every range that is being read, from another thread."""
@@ -101,6 +121,10 @@ class RangedSource:
         match = _CONTENT_RANGE.fullmatch(content_range)
         if match is None or (int(match["start"]), int(match["last"])) != (start, end - 1):
             raise _unfit(self.subject, start, end, f"Content-Range {content_range!r}")
+        # Compressed on the way? An object that is stored with a Content-Encoding comes as it is, so many bytes long.
+        length, coding = get("Content-Length"), get("Content-Encoding", "identity")
+        if length != str(end - start) and (length or coding != "identity"):
+            raise _unfit(self.subject, start, end, f"{length or 'some'} bytes in coding {coding}")
         etag = get("ETag", "").strip('"')
         if int(match["total"]) != self.exported.size or (etag and self.exported.etag and etag != self.exported.etag):
             # If-Match should have said so; a cache on the way may not know it.
@@ -122,10 +146,10 @@ def open_source(
 ) -> Iterator[RangedSource]:
     """Open an object for reading by ranges, with connections of its own, for the length of the block."""
     session = PooledSession(
-        cloud.oss_url, connections=settings.connections,
+        bucket_url(cloud, exported.bucket), connections=settings.connections,
         connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout,
     )  # fmt: skip
     try:
-        yield RangedSource(exported, cloud, credentials, session)
+        yield RangedSource(exported, cloud, credentials, session, traffic_limit=settings.oss_traffic_limit)
     finally:
         session.close()

@@ -29,6 +29,7 @@ from image_export.task import ExportTask, parse_task
 from migration.cloud import Cloud, is_loopback
 from migration.credentials import Credentials, CredentialSource
 from migration.image import Image
+from migration.proxy import check_proxies
 
 # The SDK logs parameters at DEBUG and every error at ERROR, and gives one of its loggers a level and a
 # handler on stderr of its own (aliyun-python-sdk-core 2.16.1). What matters is in our errors.
@@ -213,5 +214,6 @@ def find_proxies(url: str) -> dict[str, str | None]:
     host = urlsplit(url).netloc
     if is_loopback(urlsplit(url).hostname or "") or urllib.request.proxy_bypass(host):
         return direct
+    check_proxies()
     found = urllib.request.getproxies()
     return {scheme: found.get(scheme) for scheme in direct}

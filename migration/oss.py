@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
@@ -15,6 +17,7 @@ import requests
 from migration.cloud import Cloud, is_loopback
 from migration.credentials import CredentialSource, redacted
 from migration.errors import CloudRefused, CloudUnavailable, InvalidInput, MigrationError, SourceChanged
+from migration.proxy import check_proxies
 
 # oss2 logs request headers, the Authorization among them, at DEBUG.
 logging.getLogger("oss2").setLevel(logging.WARNING)
@@ -23,20 +26,23 @@ CONNECT_TIMEOUT = 20  # seconds; oss2 uses it for each wait on the socket as wel
 
 # What the operator can do, by OSS error code (source: vendor's OSS error code pages).
 REMEDIES = {
-    "AccessDenied": "the caller needs oss:GetObject, oss:ListObjects and oss:GetBucketInfo on this bucket; "
+    "AccessDenied": "the caller needs oss:GetObject, oss:ListObjects and oss:GetBucketInfo on this bucket "
+    "(oss:RestoreObject for --restore-archived); "
     "in mainland China accounts opened since 2025-03-20 also need a custom domain (--oss-endpoint with --oss-cname)",
     "InvalidAccessKeyId": "the access key does not exist or is disabled: check which credentials `ferry doctor` finds",
     "SignatureDoesNotMatch": "the access key secret is wrong, or the region is: check both",
     "RequestTimeTooSkewed": "this machine's clock is more than 15 minutes off: set it (timedatectl)",
     "InvalidSecurityToken": "the temporary token is not valid: get new credentials, then run the same command again",
     "SecurityTokenExpired": "the temporary token has expired: get new credentials, then run the same command again",
-    "InvalidObjectState": "the object is archived: restore it (ossutil restore), then run the same command again",
+    "InvalidObjectState": "the object is archived: add --restore-archived (flow: transfer.restore_archived), "
+    "which OSS charges for, or restore it by hand; then run the same command again",
     "NoSuchBucket": "check the bucket's name and that it is in the image's region",
     "NoSuchKey": "the object is gone: was it deleted by a lifecycle rule? To export once more, "
     "which costs again: ferry export --again",
     # What oss2 calls a HEAD's 404 without `x-oss-err`: a HEAD has no body to say which of the two it is.
     "NotFound": "there is no such object, or no such bucket: check both names and the region",
     "UserDisable": "the account is disabled: see the billing console",
+    "OperationNotSupported": "OSS does not do this to an object of this storage class: look at it in the console",
     "InDebt": "the account has an unpaid bill: pay it, then run the same command again",
     "InDebtOverdue": "the account has an unpaid bill: pay it, then run the same command again",
 }
@@ -63,12 +69,22 @@ def open_bucket(cloud: Cloud, credentials: CredentialSource, bucket: str, *, ses
         session = oss2.Session()
         if is_loopback(urlsplit(url).hostname or ""):
             session.session.trust_env = False  # a proxy for the internet has no business with this machine
+        else:
+            check_proxies()
     with translated(f"bucket {bucket}"):
         return oss2.Bucket(
             oss2.ProviderAuthV4(_Provider(credentials)), url, bucket,
             session=session, region=cloud.region_id, is_cname=cloud.oss_is_cname,
             connect_timeout=CONNECT_TIMEOUT, enable_crc=False,
         )  # fmt: skip
+
+
+def bucket_url(cloud: Cloud, bucket: str) -> str:
+    """Return the scheme and host that requests to a bucket go to, by which a proxy is chosen or not (NO_PROXY)."""
+    parts = urlsplit(cloud.oss_url)
+    if cloud.oss_is_cname or is_loopback(parts.hostname or ""):
+        return cloud.oss_url
+    return f"{parts.scheme}://{bucket}.{parts.netloc}"
 
 
 class OssRefused(CloudRefused):
@@ -118,7 +134,23 @@ def error_from_oss(subject: str, error: oss2.exceptions.OssError) -> MigrationEr
         return SourceChanged(f"{subject}: the object was replaced meanwhile", "run again: the new object is fetched")
     if error.status == 429 or error.status >= 500 or code == "RequestTimeout":
         return CloudUnavailable(text, "OSS or the network is unwell: try again")
+    if code == "RequestTimeTooSkewed":
+        text += _clock_difference(error.headers)
     endpoint = redacted((getattr(error, "details", None) or {}).get("Endpoint", ""))
     remedy = f"OSS says the bucket answers at {endpoint}: it is in another region" if endpoint else ""
     remedy = remedy or REMEDIES.get(code, "see the code in the vendor's OSS error code pages")
     return OssRefused(text, remedy, code=code, endpoint=endpoint)
+
+
+def _clock_difference(headers: Mapping[str, str]) -> str:
+    """Return in words how far apart the clocks are, by the date of an answer that just came; "" if it has none.
+
+    The difference is told and not made up for: TLS, the lives of tokens and the other tools of this
+    machine go by its clock as well, and a signature for another time than ours would hide that.
+    """
+    try:
+        theirs = parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    except ValueError:
+        return ""
+    minutes = (theirs - time.time()) / 60
+    return f"; OSS's clock is {abs(minutes):.0f} min {'ahead of' if minutes > 0 else 'behind'} this machine's"

@@ -406,3 +406,39 @@ def test_requests_are_remembered_without_secrets(emulated_cloud: EmulatedCloud, 
     fetch(bucket.sign_url("GET", KEY, 60))
     assert emulated_cloud.requests == [("GET", f"/{BUCKET}/{KEY}", "bytes=5-9"), ("GET", f"/{BUCKET}/{KEY}", "")]
     assert all("x-oss-signature" not in call.params for call in emulated_cloud.calls)
+
+
+@pytest.mark.parametrize("limit", ["819199", "838860801", "1M", "-1"])
+def test_traffic_limit_out_of_bounds_is_an_invalid_argument(emulated_cloud: EmulatedCloud, limit: str) -> None:
+    emulated_cloud.put_object(BUCKET, "a", b"bytes")
+    bucket = oss_bucket(emulated_cloud, BUCKET)
+    with pytest.raises(oss2.exceptions.ServerError) as caught:
+        bucket.get_object("a", headers={"x-oss-traffic-limit": limit})
+    assert (caught.value.status, caught.value.code, caught.value.ec) == (400, "InvalidArgument", "0004-00000502")
+
+
+def test_archived_object_is_restored_in_the_vendors_words(emulated_cloud: EmulatedCloud) -> None:
+    emulated_cloud.put_object(BUCKET, "a", b"bytes", storage_class="ColdArchive")
+    bucket = oss_bucket(emulated_cloud, BUCKET)
+    with pytest.raises(oss2.exceptions.ServerError) as refused:
+        bucket.get_object("a")
+    assert (refused.value.status, refused.value.code) == (403, "InvalidObjectState")
+    assert "x-oss-restore" not in bucket.head_object("a").headers
+    assert bucket.restore_object("a", input=oss2.models.RestoreConfiguration(2)).status == 202
+    with pytest.raises(oss2.exceptions.RestoreAlreadyInProgress):
+        bucket.restore_object("a")
+    assert bucket.head_object("a").headers["x-oss-restore"] == 'ongoing-request="true"'
+    assert bucket.head_object("a").headers["x-oss-restore"].startswith('ongoing-request="false", expiry-date="')
+    assert bucket.get_object("a").read() == b"bytes"
+    assert bucket.restore_object("a").status == 200
+    emulated_cloud.put_object(BUCKET, "a", b"other", storage_class="ColdArchive")
+    with pytest.raises(oss2.exceptions.ServerError):
+        bucket.get_object("a")
+
+
+def test_standard_object_cannot_be_restored(emulated_cloud: EmulatedCloud) -> None:
+    emulated_cloud.put_object(BUCKET, "a", b"bytes")
+    with pytest.raises(oss2.exceptions.OperationNotSupported):
+        oss_bucket(emulated_cloud, BUCKET).restore_object("a")
+    with pytest.raises(oss2.exceptions.NoSuchKey):
+        oss_bucket(emulated_cloud, BUCKET).restore_object("b")

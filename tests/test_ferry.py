@@ -98,10 +98,22 @@ def test_download_takes_an_export_made_by_hand(small_cloud: EmulatedCloud, tmp_p
     refused = ferry("download", *words, cloud=small_cloud)
     assert refused.returncode == 5
     assert "accept-other-size" in refused.stderr
-    done = ferry("download", *words, "--accept-other-size", cloud=small_cloud)
+    # What is downloaded is kept, so that only an untouched workspace shows how ranges are asked for.
+    words = [word if word != tmp_path / "w" else tmp_path / "v" for word in words]
+    limits = ["--bandwidth-limit", "1.5G", "--oss-traffic-limit", "838860800"]
+    done = ferry("download", *words, "--accept-other-size", *limits, cloud=small_cloud)
     assert done.returncode == 0, done.stderr
-    assert is_same(tmp_path / "w" / "disks" / "system.raw", disk)
+    assert is_same(tmp_path / "v" / "disks" / "system.raw", disk)
     assert small_cloud.count("ExportImage") == 0
+    assert small_cloud.calls[-1].params["x-oss-traffic-limit"] == "838860800"
+
+
+@pytest.mark.parametrize("rate", ["50", "50MB", "-1M", "1K", "M"])
+def test_bandwidth_limit_without_a_clear_unit_is_refused(rate: str, tmp_path: Path) -> None:
+    done = ferry("download", "--workspace", tmp_path, "--region", "cn-hangzhou", f"--bandwidth-limit={rate}")
+    assert done.returncode == 2
+    assert rate in done.stderr
+    assert "64K" in done.stderr or "50M" in done.stderr
 
 
 def test_preflight_alone_exports_nothing_and_lists_every_rule(small_cloud: EmulatedCloud, tmp_path: Path) -> None:

@@ -152,7 +152,8 @@ def test_cancelled_run_ends_its_work_and_is_resumed(
     prefect_server: PrefectServer, hollow_cloud: EmulatedCloud, hollow_disks: tuple[Disk, ...], tmp_path: Path
 ) -> None:
     hollow_cloud.variants = Variants(bytes_per_second=40_000)
-    given = parameters(hollow_cloud, IMAGE_ID, tmp_path / "w", on_fstab_mismatch="warn")
+    transfer = {"bandwidth_limit_mib": 500, "oss_traffic_limit": 838_860_800}
+    given = parameters(hollow_cloud, IMAGE_ID, tmp_path / "w", on_fstab_mismatch="warn", transfer=transfer)
     run = start(prefect_server, given)
     wait_for_download(hollow_cloud)
 
@@ -165,6 +166,9 @@ def test_cancelled_run_ends_its_work_and_is_resumed(
     hollow_cloud.variants = Variants()
     assert prefect_server.wait_for(start(prefect_server, given), "COMPLETED", "FAILED", "CRASHED")[0] == "COMPLETED"
     assert hollow_cloud.count("ExportImage") == 1
+    assert {call.params.get("x-oss-traffic-limit") for call in hollow_cloud.calls if "Range" in call.params} == {
+        "838860800"
+    }
     report = (tmp_path / "w" / "report.md").read_text()
     assert "could not be examined: whether it boots is unknown" in report
     for disk in hollow_disks:

@@ -62,6 +62,16 @@ def test_limits_are_overridden_in_bytes() -> None:
     assert LimitOverrides().limits().data_disk_size.value == 2048 * GIB
 
 
+def test_transfer_means_the_same_to_the_download() -> None:
+    settings = Transfer(
+        connections=8, part_size_mib=4, bandwidth_limit_mib=1.5, oss_traffic_limit=819_200, restore_archived=True
+    ).settings()  # fmt: skip
+    assert settings.restore_archived
+    assert (settings.connections, settings.part_size) == (8, 4 << 20)
+    assert (settings.bandwidth.bytes_per_second, settings.oss_traffic_limit) == (3 << 19, 819_200)
+    assert Transfer().settings().bandwidth.bytes_per_second is None
+
+
 def test_workspace_is_filled_in() -> None:
     assert workspace_path("/srv/{image_id}", "m-1") == Path("/srv/m-1")
     assert workspace_path("~/ferry", "m-1") == Path.home() / "ferry"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ferry.options import cloud_options, json_option, make_cloud, workspace_option
+from ferry.options import cloud_options, json_option, make_cloud, transfer_options, workspace_option
 
 if TYPE_CHECKING:
     from migration.cloud import Cloud
@@ -31,17 +31,13 @@ log = logging.getLogger("ferry")
 @click.option(
     "--prefix", default=None, help="With --bucket: what the objects' names begin with, if there are several exports."
 )
-@click.option(
-    "--connections", type=click.IntRange(1, 64), default=4, show_default=True, help="Ranges in flight per disk."
-)
 @click.option("--part-size", type=click.IntRange(1, 1024), default=16, show_default=True, help="MiB per range.")
-@click.option("--keep-objects", is_flag=True, help="Keep the downloaded archives beside the unpacked disks.")
-@click.option("--accept-other-size", is_flag=True, help="Take a disk whose size is not the one the image tells.")
+@transfer_options
 @json_option
 def command(
     workspace: Path, region_id: str, ecs_endpoint: str, oss_endpoint: str, bucket: str | None, image_id: str | None,
-    prefix: str | None, connections: int, part_size: int,
-    *, oss_cname: bool, keep_objects: bool, accept_other_size: bool, as_json: bool,
+    prefix: str | None, connections: int, part_size: int, bandwidth_limit: int | None, oss_traffic_limit: int | None,
+    *, oss_cname: bool, restore_archived: bool, keep_objects: bool, accept_other_size: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Download exported disks, verified, to sparse RAW files.
 
@@ -49,6 +45,7 @@ def command(
     """
     from ferry.progress import open_display  # noqa: PLC0415
     from ferry.together import for_each  # noqa: PLC0415
+    from image_download.bandwidth import Bandwidth  # noqa: PLC0415
     from image_download.download import download_disk  # noqa: PLC0415
     from image_download.settings import MIB, DownloadSettings  # noqa: PLC0415
     from migration.credentials import find_credentials  # noqa: PLC0415
@@ -57,7 +54,8 @@ def command(
     cloud = make_cloud(region_id, ecs_endpoint, oss_endpoint, oss_cname)
     settings = DownloadSettings(
         connections=connections, part_size=part_size * MIB,
-        keep_objects=keep_objects, accept_other_size=accept_other_size,
+        bandwidth=Bandwidth(bandwidth_limit), oss_traffic_limit=oss_traffic_limit,
+        restore_archived=restore_archived, keep_objects=keep_objects, accept_other_size=accept_other_size,
     )  # fmt: skip
     credentials = find_credentials()
     with open_workspace(workspace) as space:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import click
 
-from ferry.options import cloud_options, json_option, limit_options, workspace_option
+from ferry.options import cloud_options, json_option, limit_options, transfer_options, workspace_option
 from ferry.prefect_server import answers, start_temporary_server
 from ferry.progress import open_display
 from migration.errors import InvalidInput
@@ -33,18 +33,15 @@ from migration.errors import InvalidInput
     default=("qcow2",),
 )
 @click.option("--on-fstab-mismatch", type=click.Choice(("fail", "warn")), default="fail", show_default=True)
-@click.option(
-    "--connections", type=click.IntRange(1, 64), default=4, show_default=True, help="Ranges in flight per disk."
-)
-@click.option("--keep-objects", is_flag=True, help="Keep the downloaded archives beside the unpacked disks.")
-@click.option("--accept-other-size", is_flag=True, help="Take a disk whose size is not the one the image tells.")
+@transfer_options
 @limit_options
 @json_option
 def command(
     image_id: str, bucket: str, workspace: Path, region_id: str, ecs_endpoint: str, oss_endpoint: str, prefix: str,
     formats: tuple[str, ...], on_fstab_mismatch: Literal["fail", "warn"], connections: int,
+    bandwidth_limit: int | None, oss_traffic_limit: int | None,
     max_data_disks: int | None, max_data_disk_gib: int | None,
-    *, oss_cname: bool, keep_objects: bool, accept_other_size: bool, as_json: bool,
+    *, oss_cname: bool, restore_archived: bool, keep_objects: bool, accept_other_size: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Export IMAGE_ID, download it, check /etc/fstab and convert it.
 
@@ -58,6 +55,7 @@ def command(
     from flows.export_to_private_cloud import export_to_private_cloud  # noqa: PLC0415  # 2 s of imports
     from flows.parameters import Endpoints, LimitOverrides, Transfer  # noqa: PLC0415
     from flows.progress import mirrored  # noqa: PLC0415
+    from image_download.settings import MIB  # noqa: PLC0415
     from migration.disk import DiskFormat  # noqa: PLC0415
 
     # The flow fills in placeholders; on a command line the shell does, and braces are braces.
@@ -68,7 +66,9 @@ def command(
             formats=[DiskFormat(word) for word in dict.fromkeys(formats)], on_fstab_mismatch=on_fstab_mismatch,
             endpoints=Endpoints(ecs_endpoint=ecs_endpoint, oss_endpoint=oss_endpoint, oss_is_cname=oss_cname),
             transfer=Transfer(
-                connections=connections, keep_objects=keep_objects, accept_other_size=accept_other_size
+                connections=connections, bandwidth_limit_mib=bandwidth_limit and bandwidth_limit / MIB,
+                oss_traffic_limit=oss_traffic_limit, restore_archived=restore_archived,
+                keep_objects=keep_objects, accept_other_size=accept_other_size,
             ),
             limits=LimitOverrides(data_disks=max_data_disks, data_disk_gib=max_data_disk_gib),
         )  # fmt: skip
