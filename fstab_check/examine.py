@@ -12,16 +12,16 @@ from fstab_check.guest import Refused, open_guest
 from fstab_check.mountpoint_check import paths_of_interest
 from fstab_check.root import find_roots, look_at_paths, mount_root, read_fstab
 from fstab_check.survey import names_of, survey_guest
-from migration.disk import Disk
 from migration.errors import GuestError, InvalidInput
 from migration.progress import Stop
+from migration.served_disk import ReadableDisk
 from migration.verdict import Verdict, printable
 
 log = logging.getLogger(__name__)
 
 
 def examine_guest(
-    disks: Sequence[Disk], *, expected_devices: Collection[str] = (), stop: Stop | None = None
+    disks: Sequence[ReadableDisk], *, expected_devices: Collection[str] = (), stop: Stop | None = None
 ) -> Verdict:
     """Read the guest on `disks`, which are never written to, and judge its /etc/fstab against them.
 
