@@ -49,12 +49,6 @@ class RemoteView:
         """Bytes that the disks have."""
         return sum(source.size for source in self.sources)
 
-    @property
-    def share(self) -> str:
-        """How much was read, for people: `21.0 MiB of 3.0 GiB read (0.7 %)`."""
-        percent = 100 * self.bytes_read / self.bytes_total
-        return f"{format_size(self.bytes_read)} of {format_size(self.bytes_total)} read ({percent:.1f} %)"
-
 
 def is_readable_by_range(exported: ExportedObject) -> bool:
     """Return whether the object is, by its name, a bare disk: a place on it is the same place in the object."""
