@@ -21,12 +21,19 @@ log = logging.getLogger(__name__)
 
 
 def examine_guest(
-    disks: Sequence[ReadableDisk], *, expected_devices: Collection[str] = (), stop: Stop | None = None
+    disks: Sequence[ReadableDisk],
+    *,
+    expected_devices: Collection[str] = (),
+    awaited_devices: Collection[str] = (),
+    stop: Stop | None = None,
 ) -> Verdict:
     """Read the guest on `disks`, which are never written to, and judge its /etc/fstab against them.
 
     `expected_devices` are the ECS names ("xvdb") of all disks that the image has: those not among `disks`
-    become findings. Raises `GuestError` where nothing can be judged (no Linux root, a broken file, Windows),
+    become findings. `awaited_devices` are those that are to come: only what is certain without them is found,
+    and lines that may lead to them are left open.
+
+    Raises `NoLinuxRoot` (Windows, a blank disk), `GuestError` where something else is in the way of judging,
     `InvalidInput` for disks that cannot be told apart, `ToolMissing`, `Interrupted`.
     """
     if not disks:
@@ -54,5 +61,6 @@ def examine_guest(
         fstab=fstab,
         paths=paths,
         expected=frozenset(expected_devices),
+        awaited=frozenset(awaited_devices),
     )
     return check_guest(guest)
