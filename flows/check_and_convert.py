@@ -10,7 +10,7 @@ from flows.tasks import check_fstab, convert
 from fstab_check.render import render_text
 from migration.disk import DiskFormat
 from migration.errors import FindingsRemain, Interrupted, MigrationError
-from migration.verdict import Severity
+from migration.verdict import Severity, Verdict
 from migration.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -54,9 +54,14 @@ def _examine(draft: Draft, on_fstab_mismatch: str, running: RunningTasks) -> Mig
     draft.add(verdict=verdict)
     if verdict.is_clean:
         return None
-    codes = ", ".join(sorted({finding.code for finding in verdict.findings if finding.severity is not Severity.INFO}))
-    message = f"/etc/fstab does not match the exported disks: {codes}"
+    message = describe_mismatch(verdict)
     if on_fstab_mismatch == "warn":
         log.warning("%s; converting all the same, as asked", message)
         return None
     return FindingsRemain(message, "the report says what to do; on_fstab_mismatch=warn converts all the same")
+
+
+def describe_mismatch(verdict: Verdict) -> str:
+    """Say in one line what is wrong; the report has the rest."""
+    codes = ", ".join(sorted({finding.code for finding in verdict.findings if finding.severity is not Severity.INFO}))
+    return f"/etc/fstab does not match the exported disks: {codes}"
