@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
-from prefect.futures import PrefectFuture
-
-from flows.check_and_convert import describe_mismatch
 from flows.drafting import Draft
+from flows.early_sight import EarlySight, weigh_failure, weigh_verdict
 from flows.parameters import Transfer
 from flows.stopping import RunningTasks
 from flows.tasks import check_fstab, check_fstab_in_bucket, download
@@ -20,7 +17,7 @@ from image_export.request import Export
 from migration.cloud import Cloud
 from migration.credentials import CredentialSource
 from migration.disk import Disk, DiskRole
-from migration.errors import FindingsRemain, Interrupted, MigrationError, NoLinuxRoot
+from migration.errors import Interrupted, MigrationError
 from migration.exported_object import ExportedObject
 from migration.verdict import Verdict
 from migration.workspace import Workspace
@@ -57,9 +54,11 @@ class HomeBringer:
     def _look_in_bucket(self, objects: tuple[ExportedObject, ...]) -> None:
         look = check_fstab_in_bucket.submit(self.cloud, self.credentials, objects, self.running.stop)
         self.running.add([look])
-        answer = self._answer_of(look)
-        if answer is not None:
-            verdict, share = answer
+        try:
+            verdict, share = look.result()
+        except MigrationError as error:
+            self._heed_failure(error)
+        else:
             self._heed(verdict, f"Looked at in the bucket before the download, for {share} of its bytes")
 
     def _system_disk_first(self, export: Export) -> tuple[Disk, ...]:
@@ -67,13 +66,16 @@ class HomeBringer:
         [system] = [one for one in export.objects if one.role is DiskRole.SYSTEM]
         [disk] = self._download((system,))
         self.draft.add(disks=(disk,))
-        awaited = tuple(one.device for one in export.objects if one.role is DiskRole.DATA)
+        rest = tuple(one for one in export.objects if one is not system)
+        awaited = tuple(one.device for one in rest)
         look = check_fstab.submit((disk,), export.image, self.running.stop, awaited)
         self.running.add([look])
-        verdict = self._answer_of(look)
-        if verdict is not None:
+        try:
+            verdict = look.result()
+        except MigrationError as error:
+            self._heed_failure(error)
+        else:
             self._heed(verdict, "Looked at with the system disk alone, before the data disks were downloaded")
-        rest = tuple(one for one in export.objects if one is not system)
         return (disk, *self._download(rest))
 
     def _download(self, objects: tuple[ExportedObject, ...]) -> tuple[Disk, ...]:
@@ -85,34 +87,20 @@ class HomeBringer:
         )
         return tuple(future.result() for future in futures)
 
-    def _answer_of(self, look: PrefectFuture[Any]) -> Any:
-        """Return what an early look found, None where nobody could look: that alone is no reason to stop."""
-        try:
-            return look.result()
-        except Interrupted:
-            raise
-        except MigrationError as error:
-            if self.stops_on_mismatch and isinstance(error, NoLinuxRoot):
-                self.draft.add(not_examined=str(error), early_sight="Looked at before the download was complete.")
-                raise
-            log.warning("The guest could not be judged early, the check after the download decides: %s", error)
-            self.draft.add(early_sight=f"The guest could not be judged before the download: {error.message}")
-            return None
-
     def _heed(self, verdict: Verdict, how: str) -> None:
-        """Stop here for a mismatch, where one is to stop the run; a clean verdict is for the full check to give."""
-        if verdict.is_clean:
-            log.info("%s: nothing stands in the way", how)
-            self.draft.add(early_sight=f"{how}: nothing stood in the way.")
-            return
         log.info("%s", render_text(verdict))
-        message = describe_mismatch(verdict)
-        if not self.stops_on_mismatch:
-            log.warning("%s; downloading all the same, as asked", message)
-            self.draft.add(early_sight=f"{how}: it did not match.")
-            return
-        self.draft.add(verdict=verdict, early_sight=f"{how}: nothing more was downloaded.")
-        raise FindingsRemain(
-            f"{message}; nothing more was downloaded",
-            "the report says what to do; on_fstab_mismatch=warn downloads and converts all the same",
-        )
+        sight = weigh_verdict(verdict, how, stops_on_mismatch=self.stops_on_mismatch)
+        log.log(logging.INFO if verdict.is_clean else logging.WARNING, "%s", sight.message)
+        self._take(sight)
+
+    def _heed_failure(self, error: MigrationError) -> None:
+        if isinstance(error, Interrupted):
+            raise error
+        sight = weigh_failure(error, stops_on_mismatch=self.stops_on_mismatch)
+        log.warning("%s", sight.message)
+        self._take(sight)
+
+    def _take(self, sight: EarlySight) -> None:
+        self.draft.add(**sight.facts)
+        if sight.refusal is not None:
+            raise sight.refusal

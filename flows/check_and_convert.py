@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 
 from flows.drafting import Draft
+from flows.report import describe_mismatch
 from flows.stopping import RunningTasks
 from flows.tasks import check_fstab, convert
 from fstab_check.render import render_text
 from migration.disk import DiskFormat
 from migration.errors import FindingsRemain, Interrupted, MigrationError
-from migration.verdict import Severity, Verdict
 from migration.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -59,9 +59,3 @@ def _examine(draft: Draft, on_fstab_mismatch: str, running: RunningTasks) -> Mig
         log.warning("%s; converting all the same, as asked", message)
         return None
     return FindingsRemain(message, "the report says what to do; on_fstab_mismatch=warn converts all the same")
-
-
-def describe_mismatch(verdict: Verdict) -> str:
-    """Say in one line what is wrong; the report has the rest."""
-    codes = ", ".join(sorted({finding.code for finding in verdict.findings if finding.severity is not Severity.INFO}))
-    return f"/etc/fstab does not match the exported disks: {codes}"

@@ -68,6 +68,12 @@ def render_markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def describe_mismatch(verdict: Verdict) -> str:
+    """Say in one line what is wrong; the report has the rest."""
+    codes = ", ".join(sorted({finding.code for finding in verdict.findings if finding.severity is not Severity.INFO}))
+    return f"/etc/fstab does not match the exported disks: {codes}"
+
+
 def _summary(report: Report) -> str:
     if report.verdict is None and report.not_examined:
         verdict = "**The guest could not be examined: whether it boots is unknown.**"

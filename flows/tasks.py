@@ -107,7 +107,7 @@ def check_fstab_in_bucket(
 ) -> tuple[Verdict, str]:
     """Look into the guest where its disks lie; return the verdict, and which share of the bytes that took."""
     with open_remote_disks(exported, cloud, credentials, stop=stop) as view:
-        verdict = examine_guest(view.disks, stop=stop)
+        verdict = examine_guest(view.disks, stop=view.stop)
     return verdict, format_share(view.bytes_read, view.bytes_total)
 
 

@@ -38,6 +38,7 @@ class RemoteView:
 
     disks: tuple[ServedDisk, ...]
     sources: tuple[RemoteDisk, ...]
+    stop: Stop  # set when there is nothing more to see: someone asks us to stop, or a range could not be had
 
     @property
     def bytes_read(self) -> int:
@@ -66,8 +67,9 @@ def open_remote_disks(
 ) -> Iterator[RemoteView]:
     """Serve exported disks, read-only, for the length of the block; nothing of them is kept.
 
-    Whatever the block made of a range that could not be had, it is left by the reason why it could not:
-    `SourceChanged`, `CloudUnavailable`, `CloudRefused`. Raises `GuestError` for objects that are not bare disks.
+    Whatever the block made of a range that could not be had, it is left by the reason why it could not; what
+    reads the disks does well to look at the view's own `stop`, so that it ends at once. Raises `SourceChanged`,
+    `CloudUnavailable`, `CloudRefused`, and `GuestError` for objects that are not bare disks.
     """
     refuse_packed(objects)
     breakdown, cache = Breakdown(), BlockCache()
@@ -80,20 +82,33 @@ def open_remote_disks(
             _look_at_heads(sources, breakdown, stop)
             folder = stack.enter_context(_private_folder())
             view = RemoteView(
-                disks=tuple(_serve(stack, source, folder) for source in sources), sources=tuple(sources)
+                disks=tuple(_serve(stack, source, folder) for source in sources),
+                sources=tuple(sources), stop=_EitherStop(breakdown, stop),
             )  # fmt: skip
             log.info("Looking at %d disks (%s) in the bucket", len(sources), format_size(view.bytes_total))
             # Before the servers hang up: their threads may wait for a range that nobody wants any more.
             stack.callback(_end, sources, breakdown)
             yield view
-    except Interrupted:
-        raise
     except Exception as error:
-        if breakdown.failure is not None and breakdown.failure is not error:
-            raise breakdown.failure from error
-        raise
+        is_wanted = isinstance(error, Interrupted) and stop is not None and stop.is_set()
+        if breakdown.failure is None or breakdown.failure is error or is_wanted:
+            raise
+        raise breakdown.failure from error
     if breakdown.failure is not None:  # the block noticed nothing, but it cannot have seen the truth
         raise breakdown.failure
+
+
+class _EitherStop(Stop):
+    """An event that is also set as soon as nothing can be read any more."""
+
+    def __init__(self, breakdown: Breakdown, stop: Stop | None) -> None:
+        super().__init__()
+        self._breakdown = breakdown
+        self._stop = stop
+
+    def is_set(self) -> bool:
+        is_asked = self._stop is not None and self._stop.is_set()
+        return is_asked or self._breakdown.halt.is_set() or super().is_set()
 
 
 def refuse_packed(objects: Sequence[ExportedObject]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,11 @@ from emulator.account import add_image
 from emulator.object_store import add_bucket
 from emulator.server import EmulatedCloud, Variants, emulated_cloud
 from emulator.variants import ExportPacking
+from fstab_check.examine import examine_guest
+from image_download.remote_view import open_remote_disks
+from image_export.collect import find_exported_objects
 from migration.disk import Disk
+from migration.errors import Interrupted
 from tests.conftest import BUCKET
 from tests.prefect_fixtures import demo_disks
 from tests.test_ferry import Done, ferry
@@ -66,6 +72,52 @@ def test_demo_server_is_judged_for_a_twentieth_of_its_bytes_at_most(
     assert verdict["bytes_total"] == total
     assert verdict["bytes_read"] == bytes_served(demo_cloud) < total * 0.05
     assert demo_cloud.access_key_secret not in done.stdout + done.stderr
+
+
+def put_demo(cloud: EmulatedCloud, disks: tuple[Disk, ...]) -> str:
+    """Put the demo server's disks into the bucket as an export made by hand; return its address."""
+    for disk in disks:
+        cloud.put_object(BUCKET, f"{DEMO_IMAGE}_{disk.stem}.raw", disk.path)
+    return f"oss://{BUCKET}/{DEMO_IMAGE}"
+
+
+@pytest.mark.slow
+def test_object_replaced_in_mid_check_is_told_as_what_it_is(
+    demo_cloud: EmulatedCloud, demo_disks: tuple[Disk, ...]
+) -> None:
+    address = put_demo(demo_cloud, demo_disks)
+    demo_cloud.variants = Variants(replace_after_gets=8)
+    done = check(demo_cloud, address)
+    assert done.returncode == 2
+    assert "the object was replaced meanwhile" in done.stderr
+    assert "libguestfs" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.slow
+def test_stop_ends_the_appliance_that_waits_for_a_range(
+    demo_cloud: EmulatedCloud, demo_disks: tuple[Disk, ...]
+) -> None:
+    put_demo(demo_cloud, demo_disks)
+    cloud, keys = demo_cloud.cloud, demo_cloud.credentials
+    objects = find_exported_objects(cloud, keys, bucket=BUCKET, image_id=DEMO_IMAGE)
+    stop = threading.Event()
+
+    def stop_in_the_middle() -> None:
+        while bytes_served(demo_cloud) < 3 << 20:  # the heads are 768 KiB, the rest the appliance asked for
+            time.sleep(0.05)
+        demo_cloud.variants = Variants(stall_gets=1000)
+        time.sleep(1)
+        asked.append(time.monotonic())
+        stop.set()
+
+    asked: list[float] = []
+    watcher = threading.Thread(target=stop_in_the_middle, daemon=True)
+    watcher.start()
+    with pytest.raises(Interrupted), open_remote_disks(objects, cloud, keys, stop=stop) as view:
+        examine_guest(view.disks, stop=view.stop)
+    watcher.join()
+    assert time.monotonic() - asked[0] < 10
 
 
 def test_archives_are_refused_with_the_way_that_leads_on(demo_cloud: EmulatedCloud) -> None:

@@ -82,7 +82,7 @@ def _judge_in_bucket(cloud: Cloud, address: str) -> tuple[Verdict, dict[str, int
         cloud, credentials, bucket=export.bucket, image_id=export.image_id, prefix=export.prefix, image=image
     )
     with open_remote_disks(objects, cloud, credentials) as view:
-        verdict = examine_guest(view.disks)
+        verdict = examine_guest(view.disks, stop=view.stop)
     return verdict, {"bytes_read": view.bytes_read, "bytes_total": view.bytes_total}
 
 
