@@ -44,16 +44,26 @@ def workspace_option(*, required: bool) -> Callable[[F], F]:
 
 def cloud_options(function: F) -> F:
     """Add the options that say which region, and how it is reached."""
+    return _cloud_options(function, required=True)
+
+
+def cloud_options_for_a_bucket(function: F) -> F:
+    """Add the same for a command that needs them only where it is given an `oss://` address."""
+    return _cloud_options(function, required=False)
+
+
+def _cloud_options(function: F, *, required: bool) -> F:
     options = [
         click.option(
-            "-r", "--region", "region_id", required=True, envvar="ALIBABA_CLOUD_REGION_ID", help="As cn-hangzhou."
+            "-r", "--region", "region_id", required=required, default=None if required else "",
+            envvar="ALIBABA_CLOUD_REGION_ID", help="As cn-hangzhou.",
         ),
         click.option("--ecs-endpoint", default="", metavar="HOST[:PORT]", help="If not the region's own."),
         click.option(
             "--oss-endpoint", default="", metavar="HOST[:PORT]", help="Internal, accelerated or custom domain."
         ),
         click.option("--oss-cname", is_flag=True, help="The OSS endpoint is a domain bound to this one bucket."),
-    ]
+    ]  # fmt: skip
     for option in reversed(options):
         function = option(function)
     return function

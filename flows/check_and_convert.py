@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 
 from flows.drafting import Draft
+from flows.report import describe_mismatch
 from flows.stopping import RunningTasks
 from flows.tasks import check_fstab, convert
 from fstab_check.render import render_text
 from migration.disk import DiskFormat
 from migration.errors import FindingsRemain, Interrupted, MigrationError
-from migration.verdict import Severity
 from migration.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -54,8 +54,7 @@ def _examine(draft: Draft, on_fstab_mismatch: str, running: RunningTasks) -> Mig
     draft.add(verdict=verdict)
     if verdict.is_clean:
         return None
-    codes = ", ".join(sorted({finding.code for finding in verdict.findings if finding.severity is not Severity.INFO}))
-    message = f"/etc/fstab does not match the exported disks: {codes}"
+    message = describe_mismatch(verdict)
     if on_fstab_mismatch == "warn":
         log.warning("%s; converting all the same, as asked", message)
         return None

@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.bring_home import HomeBringer
 from flows.check_and_convert import check_and_convert
 from flows.credentials_block import load_credentials
 from flows.drafting import drafting
@@ -25,7 +26,7 @@ from flows.parameters import (
     workspace_path,
 )
 from flows.stopping import RunningTasks, cancelling_export
-from flows.tasks import download, export
+from flows.tasks import export
 from image_export.request import ExportRequest
 from migration.disk import DiskFormat
 from migration.workspace import open_workspace
@@ -70,10 +71,10 @@ def export_to_private_cloud(
             with cancelling_export(space, cloud, credentials):
                 exported = export(space, cloud, credentials, request, limits.limits(), running.stop)
             draft.add(image=exported.image, objects=exported.objects)
-            settings = transfer.settings()  # one for all disks: they share the bandwidth limit
-            downloads = running.add(
-                [download.submit(space, cloud, credentials, item, settings, running.stop) for item in exported.objects]
-            )
-            draft.add(disks=tuple(future.result() for future in downloads))
+            homeward = HomeBringer(
+                workspace=space, cloud=cloud, credentials=credentials, settings=transfer.settings(),
+                stops_on_mismatch=on_fstab_mismatch == "fail", draft=draft, running=running,
+            )  # fmt: skip
+            draft.add(disks=homeward.bring(exported))
             check_and_convert(space, draft, formats, on_fstab_mismatch, running)
     return {"workspace": str(path), "images": [str(artifact.path) for artifact in draft.report.artifacts]}

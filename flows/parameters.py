@@ -65,7 +65,8 @@ OnFstabMismatch = Annotated[
     Literal["fail", "warn"],
     Field(
         title="On fstab mismatch",
-        description="fail: stop before converting when /etc/fstab does not match the exported disks; "
+        description="fail: stop when /etc/fstab does not match the exported disks, before the download where that "
+        "can be seen so early, before converting in any case; "
         "warn: convert all the same and say so in the report",
     ),
 ]

@@ -34,6 +34,7 @@ class Report:
     image: Image | None = None
     objects: tuple[ExportedObject, ...] = ()
     disks: tuple[Disk, ...] = ()
+    early_sight: str = ""  # what was looked at before the download, and what came of it
     verdict: Verdict | None = None
     not_examined: str = ""  # why there is no verdict, where looking failed
     artifacts: tuple[Artifact, ...] = ()
@@ -67,6 +68,12 @@ def render_markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def describe_mismatch(verdict: Verdict) -> str:
+    """Say in one line what is wrong; the report has the rest."""
+    codes = ", ".join(sorted({finding.code for finding in verdict.findings if finding.severity is not Severity.INFO}))
+    return f"/etc/fstab does not match the exported disks: {codes}"
+
+
 def _summary(report: Report) -> str:
     if report.verdict is None and report.not_examined:
         verdict = "**The guest could not be examined: whether it boots is unknown.**"
@@ -84,7 +91,8 @@ def _summary(report: Report) -> str:
             f"**/etc/fstab does not match the exported disks: {_count(errors, 'error')}, {_count(others, 'warning')}.**"
         )
     stopped = f"**The run stopped:** {_cell(' '.join(report.stopped.split()))}\n\n" if report.stopped else ""
-    return f"{verdict}\n\n{stopped}Everything lies in `{report.workspace}`."
+    early = f"{_cell(' '.join(report.early_sight.split()))}\n\n" if report.early_sight else ""
+    return f"{verdict}\n\n{stopped}{early}Everything lies in `{report.workspace}`."
 
 
 def _count(number: int, noun: str) -> str:

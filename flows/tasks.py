@@ -16,6 +16,7 @@ from flows.progress import progress_artifact
 from flows.report import Report, write_report
 from fstab_check.examine import examine_guest
 from image_download.download import download_disk, is_downloaded
+from image_download.remote_view import open_remote_disks
 from image_download.settings import DownloadSettings
 from image_export.export import export_image, recorded_export
 from image_export.limits import Limits
@@ -28,6 +29,7 @@ from migration.errors import MigrationError
 from migration.exported_object import ExportedObject
 from migration.image import Image
 from migration.progress import Stop
+from migration.storage import format_share
 from migration.verdict import Verdict
 from migration.workspace import Workspace
 
@@ -84,10 +86,22 @@ def download(
 
 
 @task(task_run_name="check fstab", **_ONCE)
-def check_fstab(disks: tuple[Disk, ...], image: Image | None, stop: Stop) -> Verdict:
-    """Look into the guest; what is found is the verdict, never an exception."""
+def check_fstab(
+    disks: tuple[Disk, ...], image: Image | None, stop: Stop, awaited_devices: tuple[str, ...] = ()
+) -> Verdict:
+    """Look into the guest; what is found is the verdict, never an exception. `awaited_devices` will still come."""
     expected = [disk.device for disk in image.disks] if image is not None else []
-    return examine_guest(disks, expected_devices=expected, stop=stop)
+    return examine_guest(disks, expected_devices=expected, awaited_devices=awaited_devices, stop=stop)
+
+
+@task(task_run_name="check fstab in the bucket", **_ONCE)
+def check_fstab_in_bucket(
+    cloud: Cloud, credentials: CredentialSource, exported: tuple[ExportedObject, ...], stop: Stop
+) -> tuple[Verdict, str]:
+    """Look into the guest where its disks lie; return the verdict, and which share of the bytes that took."""
+    with open_remote_disks(exported, cloud, credentials, stop=stop) as view:
+        verdict = examine_guest(view.disks, stop=view.stop)
+    return verdict, format_share(view.bytes_read, view.bytes_total)
 
 
 @task(task_run_name="convert {disk.stem} to {to}", **_ONCE)

@@ -11,7 +11,7 @@ from fstab_check.fstab import FSTAB
 from fstab_check.layout import Volume
 from fstab_check.line_check import check_line, finding_on
 from fstab_check.mountpoint_check import check_mountpoints
-from fstab_check.resolve import resolve
+from fstab_check.resolve import leave_open, resolve
 from fstab_check.sources import SourceKind, parse_source
 from migration.disk import DiskRole
 from migration.verdict import EntryChain, Finding, Severity, Verdict
@@ -87,7 +87,7 @@ def follow_lines(guest: Guest) -> list[Line]:
     lines = []
     for entry in guest.fstab.entries[:MAX_ENTRIES]:
         source = parse_source(entry)
-        resolution = resolve(source, guest.layout, guest.root.volume)
+        resolution = leave_open(resolve(source, guest.layout, guest.root.volume), guest.awaited)
         lines.append(Line(entry=entry, source=source, resolution=resolution))
     return lines
 
@@ -167,7 +167,7 @@ def _check_disks(lines: Sequence[Line], guest: Guest) -> Iterator[Finding]:
     has_mappings = any(line.resolution.failure is Code.MAPPING_UNEXAMINED for line in lines)
     yield from check_disks(guest.layout, used, has_mappings=has_mappings)
     named = {line.resolution.device.disk for line in lines if line.resolution.device is not None}
-    yield from check_expected(guest.layout, guest.expected, named)
+    yield from check_expected(guest.layout, set(guest.expected) - set(guest.awaited), named)
 
 
 def _is_same(one: Volume, other: Volume) -> bool:
@@ -207,6 +207,8 @@ def _resolved(line: Line) -> str:
     volume, failure = line.resolution.volume, line.resolution.failure
     if line.source.kind in _WITHOUT_DISK:
         return _WITHOUT_DISK[line.source.kind]
+    if line.resolution.is_open:
+        return "may be on a disk that has not come yet"
     if volume is None:
         return f"leads nowhere ({failure})"
     where = f"{volume.kind} {volume.name} on {volume.place}" if volume.kind else volume.place

@@ -12,21 +12,28 @@ from fstab_check.guest import Refused, open_guest
 from fstab_check.mountpoint_check import paths_of_interest
 from fstab_check.root import find_roots, look_at_paths, mount_root, read_fstab
 from fstab_check.survey import names_of, survey_guest
-from migration.disk import Disk
 from migration.errors import GuestError, InvalidInput
 from migration.progress import Stop
+from migration.served_disk import ReadableDisk
 from migration.verdict import Verdict, printable
 
 log = logging.getLogger(__name__)
 
 
 def examine_guest(
-    disks: Sequence[Disk], *, expected_devices: Collection[str] = (), stop: Stop | None = None
+    disks: Sequence[ReadableDisk],
+    *,
+    expected_devices: Collection[str] = (),
+    awaited_devices: Collection[str] = (),
+    stop: Stop | None = None,
 ) -> Verdict:
     """Read the guest on `disks`, which are never written to, and judge its /etc/fstab against them.
 
     `expected_devices` are the ECS names ("xvdb") of all disks that the image has: those not among `disks`
-    become findings. Raises `GuestError` where nothing can be judged (no Linux root, a broken file, Windows),
+    become findings. `awaited_devices` are those that are to come: only what is certain without them is found,
+    and lines that may lead to them are left open.
+
+    Raises `NoLinuxRoot` (Windows, a blank disk), `GuestError` where something else is in the way of judging,
     `InvalidInput` for disks that cannot be told apart, `ToolMissing`, `Interrupted`.
     """
     if not disks:
@@ -54,5 +61,6 @@ def examine_guest(
         fstab=fstab,
         paths=paths,
         expected=frozenset(expected_devices),
+        awaited=frozenset(awaited_devices),
     )
     return check_guest(guest)

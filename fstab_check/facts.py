@@ -49,7 +49,10 @@ class FstabFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """One guest. `expected` are the devices that its image has, by ECS name ("xvdc"), given to us or not."""
+    """One guest. `expected` are the devices that its image has, by ECS name ("xvdc"), given to us or not.
+
+    `awaited` are those among them that will still come: what may lie on them is neither found nor missed.
+    """
 
     layout: GuestLayout
     roots: tuple[RootFilesystem, ...]  # the first is the one whose fstab this is
@@ -57,6 +60,7 @@ class Guest:
     fstab: Fstab
     paths: Mapping[str, PathKind] = field(default_factory=dict)  # those that could be asked for
     expected: Collection[str] = ()
+    awaited: Collection[str] = ()
 
     @property
     def root(self) -> RootFilesystem:

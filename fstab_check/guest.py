@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from fstab_check.overlay import make_overlay
 from migration.acceleration import give_up_kvm, kvm_works
-from migration.disk import Disk
 from migration.errors import GuestError, ToolMissing
 from migration.progress import Stop, check_stop
+from migration.served_disk import ReadableDisk
 from migration.verdict import printable
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Refused(Exception):
 
 
 @contextmanager
-def open_guest(disks: Sequence[Disk], *, stop: Stop | None = None) -> Iterator[guestfs.GuestFS]:
+def open_guest(disks: Sequence[ReadableDisk], *, stop: Stop | None = None) -> Iterator[guestfs.GuestFS]:
     """Run an appliance over `disks`, in their order (/dev/sda, /dev/sdb, …), for the length of the block.
 
     Uses KVM where it works, and goes on without it where it fails or hangs. When `stop` is set, the appliance
@@ -53,8 +53,8 @@ def open_guest(disks: Sequence[Disk], *, stop: Stop | None = None) -> Iterator[g
     """
     check_stop(stop)
     for disk in disks:
-        if not disk.path.is_file():
-            raise GuestError(f"{disk.path.name}: there is no such file", "give the disk's path")
+        if not disk.is_there:
+            raise GuestError(f"{disk.name}: there is no such file", "give the disk's path")
     with contextlib.ExitStack() as stack:
         try:
             g = _launch(stack, disks, stop)
@@ -78,7 +78,7 @@ def refusals(g: guestfs.GuestFS) -> Iterator[None]:
         raise Refused(_first_line(str(error))) from error
 
 
-def _launch(stack: contextlib.ExitStack, disks: Sequence[Disk], stop: Stop | None) -> guestfs.GuestFS:
+def _launch(stack: contextlib.ExitStack, disks: Sequence[ReadableDisk], stop: Stop | None) -> guestfs.GuestFS:
     """Launch with KVM if it works, else, or if that fails after all, without."""
     if not kvm_works():
         return _launch_once(stack, disks, stop, kvm=False)
@@ -93,7 +93,7 @@ def _launch(stack: contextlib.ExitStack, disks: Sequence[Disk], stop: Stop | Non
 
 
 def _launch_once(
-    stack: contextlib.ExitStack, disks: Sequence[Disk], stop: Stop | None, *, kvm: bool
+    stack: contextlib.ExitStack, disks: Sequence[ReadableDisk], stop: Stop | None, *, kvm: bool
 ) -> guestfs.GuestFS:
     """Launch one appliance; once it runs, `stack` ends it."""
     module = _guestfs_module()
@@ -160,7 +160,7 @@ def _configure(g: guestfs.GuestFS, scratch: str, *, kvm: bool) -> None:
     g.set_recovery_proc(True)  # ends QEMU when we are killed
 
 
-def _guest_error(disks: Sequence[Disk], message: str, said: str) -> GuestError | ToolMissing:
+def _guest_error(disks: Sequence[ReadableDisk], message: str, said: str) -> GuestError | ToolMissing:
     """Say in our words why an appliance failed: `message` is libguestfs's, `said` what it and QEMU printed."""
     if "supermin" in message:
         return ToolMissing(
@@ -174,7 +174,7 @@ def _guest_error(disks: Sequence[Disk], message: str, said: str) -> GuestError |
     tail = [printable(line.strip()) for line in said.splitlines() if line.strip()][-TAIL_LINES:]
     explanation = "\n".join(["cannot look inside: " + _first_line(message), *tail])
     return GuestError(
-        f"{culprit.path.name}: {explanation}",
+        f"{culprit.name}: {explanation}",
         f"check the file and its format ({culprit.format}) with `qemu-img check`, "
         "and the appliance itself with `libguestfs-test-tool`",
     )

@@ -9,7 +9,7 @@ from fstab_check.boot_effect import at_least, at_most, effect_of_loss, severity_
 from fstab_check.codes import Code
 from fstab_check.facts import Guest, Line, PathKind
 from fstab_check.fstab import FSTAB
-from fstab_check.layout import GuestLayout, Volume
+from fstab_check.layout import Volume
 from fstab_check.sources import SourceKind
 from migration.device import DeviceName
 from migration.verdict import Finding, Severity
@@ -92,7 +92,7 @@ def check_line(line: Line, guest: Guest) -> Iterator[Finding]:
         yield _failure(line, failure, guest)
     elif volume is not None:
         yield from _check_type(line, volume)
-        yield from _check_device_name(line, volume, guest.layout)
+        yield from _check_device_name(line, volume, guest)
 
 
 def finding_on(
@@ -185,13 +185,14 @@ def _check_type(line: Line, volume: Volume) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _check_device_name(line: Line, volume: Volume, layout: GuestLayout) -> Iterator[Finding]:
+def _check_device_name(line: Line, volume: Volume, guest: Guest) -> Iterator[Finding]:
     name, source = line.source.device, line.entry.source
     if name is None:
         return
     tag = f"UUID={volume.content.uuid}" if volume.content and volume.content.uuid else "a UUID or label"
     # The other side names the disks it is given without a gap, whatever letters they had.
-    place = [disk.name.index for disk in layout.disks].index(name.index)
+    names = {disk.name.disk for disk in guest.layout.disks} | set(guest.awaited)
+    place = sorted(names, key=lambda disk: (len(disk), disk)).index(name.disk)
     if place == name.index:
         yield finding_on(
             line, Code.DEVICE_NAME, Severity.INFO,
@@ -205,6 +206,6 @@ def _check_device_name(line: Line, volume: Volume, layout: GuestLayout) -> Itera
         yield finding_on(
             line, Code.DEVICE_NAME_SHIFTS, at_least(severity_of_loss(line.entry), Severity.WARNING),
             f"{source} will be another disk or none: the other side calls this one {there.spelled('vd')}",
-            evidence=f"{name.disk} is number {place + 1} of the disks given: {layout.names}",
+            evidence=f"{name.disk} is number {place + 1} of the disks given: {guest.layout.names}",
             remedy=f"write {tag} instead", device=name,
         )  # fmt: skip

@@ -16,28 +16,29 @@ from migration.disk import Disk, DiskFormat
 from migration.errors import CommandFailed, GuestError
 from migration.progress import Stop
 from migration.run import run
+from migration.served_disk import ReadableDisk
 from migration.verdict import printable
 
 
-def overlay_argv(disk: Disk, overlay: Path) -> list[str]:
+def overlay_argv(disk: ReadableDisk, overlay: Path) -> list[str]:
     return [
         "qemu-img", "create", "-q", "-f", "qcow2",
-        "-F", str(disk.format), "-b", str(disk.path.absolute()),
+        "-F", str(disk.format), "-b", disk.location,
         str(overlay),
     ]  # fmt: skip
 
 
-def make_overlay(disk: Disk, overlay: Path, *, stop: Stop | None = None) -> Path:
+def make_overlay(disk: ReadableDisk, overlay: Path, *, stop: Stop | None = None) -> Path:
     """Make a qcow2 at `overlay` that shows `disk` and takes the writes. Raises `GuestError`."""
     try:
-        if disk.format is not DiskFormat.RAW:
+        if isinstance(disk, Disk) and disk.format is not DiskFormat.RAW:
             _check_stands_alone(disk, stop)
         run(overlay_argv(disk, overlay), stop=stop)
     except CommandFailed as error:
         said = printable(" ".join(error.stderr.split()))
         raise GuestError(
-            f"{disk.path.name} cannot be opened as {disk.format}: {said}",
-            f"see what it is with `qemu-img info {disk.path.name}`, and name its format",
+            f"{disk.name} cannot be opened as {disk.format}: {said}",
+            f"see what it is with `qemu-img info {disk.name}`, and name its format",
         ) from error
     return overlay
 

@@ -54,9 +54,9 @@ def render_chain(entry: EntryChain) -> str:
     return f"fstab:{entry.line}  {' → '.join(steps)}"
 
 
-def render_json(verdict: Verdict) -> str:
-    """Return the verdict as one JSON object, ASCII only; docs/fstab-findings.md describes it."""
-    return json.dumps(verdict_as_dict(verdict), indent=2) + "\n"
+def render_json(verdict: Verdict, **more: int) -> str:
+    """Return the verdict and `more` as one JSON object, ASCII only; docs/fstab-findings.md describes it."""
+    return json.dumps({**verdict_as_dict(verdict), **more}, indent=2) + "\n"
 
 
 def verdict_as_dict(verdict: Verdict) -> dict[str, object]:

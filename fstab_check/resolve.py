@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from fstab_check.codes import Code
@@ -32,6 +32,7 @@ class Resolution:
     failure: Code | None = None
     evidence: str = ""
     device: DeviceName | None = None  # the disk it is about, also where that disk is missing
+    is_open: bool = False  # it may lead to a disk that has not come yet: then nothing else is said
 
 
 def resolve(source: Source, layout: GuestLayout, root: Volume | None) -> Resolution:
@@ -47,6 +48,24 @@ def resolve(source: Source, layout: GuestLayout, root: Volume | None) -> Resolut
     if source.kind is SourceKind.ROOT:
         return Resolution(volume=root)
     return Resolution(failure=_DEAD_ENDS.get(source.kind))
+
+
+# What another disk may mend. TAG_CASE too: the exact spelling, which is preferred, may be on that disk.
+_OPEN_WHILE_DISKS_ARE_AWAITED = frozenset(
+    {
+        Code.TAG_UNMATCHED, Code.TAG_CASE, Code.ARRAY_MISSING,
+        Code.VOLUME_MISSING, Code.VOLUME_INCOMPLETE, Code.MAPPING_UNEXAMINED,
+    }
+)  # fmt: skip
+
+
+def leave_open(resolution: Resolution, awaited: Collection[str]) -> Resolution:
+    """Return `resolution`, unless a disk that is `awaited` (by ECS name) may lead to another."""
+    device = resolution.device
+    is_awaited = resolution.failure is Code.DEVICE_NOT_EXPORTED and device is not None and device.disk in awaited
+    if is_awaited or (awaited and resolution.failure in _OPEN_WHILE_DISKS_ARE_AWAITED):
+        return Resolution(is_open=True)
+    return resolution
 
 
 _DEAD_ENDS = {

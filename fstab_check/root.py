@@ -19,7 +19,7 @@ from fstab_check.guest import Refused, refusals
 from fstab_check.layout import ENCRYPTED_TYPES, MEMBER_TYPES, Volume
 from fstab_check.survey import Survey
 from migration.disk import DiskRole
-from migration.errors import GuestError
+from migration.errors import GuestError, NoLinuxRoot
 from migration.verdict import printable
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def find_roots(g: guestfs.GuestFS, survey: Survey) -> list[RootFilesystem]:
     """Return all file systems that look like a Linux root, the most likely first; at least one.
 
     The system disk's come before a data disk's, which may hold an old copy; then those with an fstab.
-    Raises `GuestError` where there is none, with what was seen instead.
+    Raises `NoLinuxRoot` where there is none, with what was seen instead; `GuestError` where there may be one
+    that could not be read, or that lies in part on another disk.
     """
     seen: list[str] = []
     found: list[RootFilesystem] = []
@@ -190,15 +191,23 @@ def parse_pretty_name(os_release: str) -> str:
 def _no_root(g: guestfs.GuestFS, survey: Survey, seen: list[str]) -> GuestError:
     for volume in survey.layout.volumes():
         if volume.type == "ntfs" and _holds_windows(g, survey.paths.get(volume.name, "")):
-            return GuestError(
+            return NoLinuxRoot(
                 f"Windows image: there is no /etc/fstab; Windows lies on {volume.name}",
                 "Windows needs no fstab check: leave it out, and see that the virtio drivers are installed",
             )
     seen += list(_contents(survey))
-    return GuestError(
+    kind = GuestError if _may_have_a_root(survey) else NoLinuxRoot
+    return kind(
         "no root file system of a Linux was found; seen: " + (printable("; ".join(seen)) or "nothing at all"),
         "check that the system disk is among the disks; an encrypted one cannot be examined",
     )
+
+
+def _may_have_a_root(survey: Survey) -> bool:
+    """Return whether something was seen from which a Linux might start all the same."""
+    contents = [volume.type for volume in survey.layout.volumes() if volume.content]
+    unread = any(disk.unexamined or any(part.unexamined for part in disk.partitions) for disk in survey.layout.disks)
+    return unread or any(found in MEMBER_TYPES or found not in _NEVER_ROOT for found in contents)
 
 
 def _contents(survey: Survey) -> Iterator[str]:

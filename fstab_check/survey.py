@@ -24,8 +24,8 @@ from fstab_check.layout import (
     volume_of_partition,
 )
 from migration.device import DeviceName, parse_device_name
-from migration.disk import Disk
 from migration.errors import InvalidInput
+from migration.served_disk import ReadableDisk
 
 if TYPE_CHECKING:
     import guestfs
@@ -41,7 +41,7 @@ class Survey:
     paths: dict[str, str] = field(default_factory=dict)
 
 
-def survey_guest(g: guestfs.GuestFS, disks: Sequence[Disk]) -> Survey:
+def survey_guest(g: guestfs.GuestFS, disks: Sequence[ReadableDisk]) -> Survey:
     """Read what exists on `disks`, which are the appliance's drives in this order.
 
     A disk or partition that cannot be read is noted as unexamined. Costs about 0.2 s a disk and partition
@@ -73,13 +73,13 @@ def survey_guest(g: guestfs.GuestFS, disks: Sequence[Disk]) -> Survey:
     return Survey(layout, paths)
 
 
-def names_of(disks: Sequence[Disk]) -> list[DeviceName]:
+def names_of(disks: Sequence[ReadableDisk]) -> list[DeviceName]:
     """Return the positions that the disks' names stand for, or raise `InvalidInput` if two claim the same."""
     names = []
     for disk in disks:
         name = parse_device_name(disk.device)
         if name is None or name.partition is not None:
-            raise InvalidInput(f"{disk.path.name}: {disk.device!r} is not a disk name", "say it: xvdb=FILE")
+            raise InvalidInput(f"{disk.name}: {disk.device!r} is not a disk name", "say it: xvdb=FILE")
         if name in names:
             raise InvalidInput(f"two disks are given as {name}", "say which is which: xvdb=FILE")
         names.append(name)

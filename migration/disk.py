@@ -70,6 +70,21 @@ class Disk:
         """The name its files carry in a workspace: `system`, `data_xvdb`."""
         return disk_stem(self.role, self.device)
 
+    @property
+    def name(self) -> str:
+        """What people call it: the file's name."""
+        return self.path.name
+
+    @property
+    def location(self) -> str:
+        """What QEMU opens."""
+        return str(self.path.absolute())
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file exists."""
+        return self.path.is_file()
+
 
 def disk_stem(role: DiskRole, device: str) -> str:
     """Return the file name stem of a disk: `system`, or `data_` and the ECS device name."""

@@ -105,6 +105,10 @@ class GuestError(MigrationError):
     exit_code = 2
 
 
+class NoLinuxRoot(GuestError):
+    """The disks were read, and no Linux starts from them: Windows, a blank disk, an encrypted one."""
+
+
 class FindingsRemain(MigrationError):
     """The guest was examined and is not fit to boot as it is; raised where findings must stop the run."""
 

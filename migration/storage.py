@@ -96,3 +96,8 @@ def format_size(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"
+
+
+def format_share(part: int, whole: int) -> str:
+    """Return how much of `whole` bytes `part` is, for people: `21.0 MiB of 3.0 GiB (0.7 %)`."""
+    return f"{format_size(part)} of {format_size(whole)} ({100 * part / whole:.2g} %)"

@@ -61,6 +61,7 @@ def make_guest(
     missing: Collection[str] = (),
     roots: tuple[RootFilesystem, ...] = (),
     expected: Collection[str] = (),
+    awaited: Collection[str] = (),
     file: FstabFile | None = None,
 ) -> Guest:
     """Return a guest whose paths are all directories, but for `missing` and what `paths` says."""
@@ -71,7 +72,7 @@ def make_guest(
     root = RootFilesystem(volume=volume_of_partition(layout.disks[0], layout.disks[0].partitions[0]))
     return Guest(
         layout=layout, roots=roots or (root,), file=file or FstabFile(content=content),
-        fstab=fstab, paths=kinds, expected=expected,
+        fstab=fstab, paths=kinds, expected=expected, awaited=awaited,
     )  # fmt: skip
 
 

@@ -4,44 +4,95 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ferry.options import json_option, workspace_option
+from ferry.options import cloud_options_for_a_bucket, json_option, make_cloud, workspace_option
+
+if TYPE_CHECKING:
+    from migration.cloud import Cloud
+    from migration.verdict import Verdict
 
 
 @click.command("check-fstab", epilog="Exit codes: 0 clean, 1 findings, 2 could not look.")
 @click.argument("disks", nargs=-1, metavar="[DISK]...")
 @workspace_option(required=False)
+@cloud_options_for_a_bucket
 @json_option
-def command(disks: tuple[str, ...], workspace: Path | None, *, as_json: bool) -> None:
+def command(
+    disks: tuple[str, ...], workspace: Path | None, region_id: str, ecs_endpoint: str, oss_endpoint: str,
+    *, oss_cname: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Check that /etc/fstab matches the exported disks.
 
     DISK is a file named as exports are (system.raw, data_xvdb.raw), or DEVICE=FILE. Without any, the
     disks of the workspace are checked. Nothing is written to the disks.
+
+    oss://BUCKET/[PREFIX_]IMAGE in their place is an export in its bucket, which needs --region. It is
+    looked at where it lies: only some MiB of its .raw objects are read. Archives (.raw.tar.gz) cannot
+    be read so: download them first.
     """
-    from fstab_check.examine import examine_guest  # noqa: PLC0415
-    from fstab_check.render import render_json, render_text  # noqa: PLC0415
-    from migration.disk_file import find_disks, find_disks_in  # noqa: PLC0415
     from migration.errors import InvalidInput, MigrationError  # noqa: PLC0415
 
-    expected: list[str] = []
-
+    read: dict[str, int] = {}
     try:
-        if disks:
-            found = find_disks(disks)
-        elif workspace is not None:
-            found = find_disks_in(workspace / "disks")
-            expected = _devices_of_image(workspace)
+        if any(word.startswith("oss://") for word in disks):
+            if len(disks) > 1:
+                raise InvalidInput("an oss:// address stands for all disks of its export", "give it alone")
+            if not region_id:
+                raise InvalidInput(f"{disks[0]}: the bucket's region is not told", "say it: --region cn-hangzhou")
+            verdict, read = _judge_in_bucket(make_cloud(region_id, ecs_endpoint, oss_endpoint, oss_cname), disks[0])
         else:
-            raise InvalidInput("no disks given", "name them, or give --workspace")
-        verdict = examine_guest(found, expected_devices=expected)
+            verdict = _judge(disks, workspace)
     except MigrationError as error:
         # Whatever kept us from looking, a program that asked must see 2, not that error's own code.
         error.exit_code = 2
         raise
-    click.echo(render_json(verdict) if as_json else render_text(verdict))
+    _show(verdict, read, as_json=as_json)
     sys.exit(0 if verdict.is_clean else 1)
+
+
+def _judge(disks: tuple[str, ...], workspace: Path | None) -> Verdict:
+    """Look into disks that lie on this machine."""
+    from fstab_check.examine import examine_guest  # noqa: PLC0415
+    from migration.disk_file import find_disks, find_disks_in  # noqa: PLC0415
+    from migration.errors import InvalidInput  # noqa: PLC0415
+
+    if disks:
+        return examine_guest(find_disks(disks))
+    if workspace is None:
+        raise InvalidInput("no disks given", "name them, or give --workspace")
+    return examine_guest(find_disks_in(workspace / "disks"), expected_devices=_devices_of_image(workspace))
+
+
+def _judge_in_bucket(cloud: Cloud, address: str) -> tuple[Verdict, dict[str, int]]:
+    """Look into an export where it lies; return the verdict, and how many bytes of how many that took."""
+    from ferry.image_of_export import find_image  # noqa: PLC0415
+    from fstab_check.examine import examine_guest  # noqa: PLC0415
+    from image_download.remote_view import open_remote_disks  # noqa: PLC0415
+    from image_export.address import find_export  # noqa: PLC0415
+    from image_export.export import find_exported_objects  # noqa: PLC0415
+    from migration.credentials import find_credentials  # noqa: PLC0415
+
+    credentials = find_credentials()
+    export = find_export(cloud, credentials, address)
+    image = find_image(cloud, credentials, export.image_id)
+    objects = find_exported_objects(
+        cloud, credentials, bucket=export.bucket, image_id=export.image_id, prefix=export.prefix, image=image
+    )
+    with open_remote_disks(objects, cloud, credentials) as view:
+        verdict = examine_guest(view.disks, stop=view.stop)
+    return verdict, {"bytes_read": view.bytes_read, "bytes_total": view.bytes_total}
+
+
+def _show(verdict: Verdict, read: dict[str, int], *, as_json: bool) -> None:
+    from fstab_check.render import render_json, render_text  # noqa: PLC0415
+    from migration.storage import format_share  # noqa: PLC0415
+
+    click.echo(render_json(verdict, **read) if as_json else render_text(verdict), nl=False)
+    if read and not as_json:
+        click.echo(f"read from the bucket: {format_share(read['bytes_read'], read['bytes_total'])}")
 
 
 def _devices_of_image(workspace: Path) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +15,8 @@ if TYPE_CHECKING:
     from migration.credentials import CredentialSource
     from migration.disk import Disk
     from migration.exported_object import ExportedObject
-    from migration.image import Image
     from migration.progress import Stop
     from migration.workspace import Workspace
-
-log = logging.getLogger("ferry")
 
 
 @click.command()
@@ -75,6 +71,7 @@ def _find_objects(
     space: Workspace, cloud: Cloud, credentials: CredentialSource,
     bucket: str | None, image_id: str | None, prefix: str | None,
 ) -> tuple[ExportedObject, ...]:  # fmt: skip
+    from ferry.image_of_export import find_image  # noqa: PLC0415
     from image_export.export import find_exported_objects, recorded_export  # noqa: PLC0415
     from migration.errors import InvalidInput  # noqa: PLC0415
 
@@ -84,7 +81,7 @@ def _find_objects(
         )
     if bucket is not None and image_id is not None:
         space.claim({"image_id": image_id, "region_id": cloud.region_id, "bucket": bucket})
-        image = _find_image(cloud, credentials, image_id)
+        image = find_image(cloud, credentials, image_id)
         return find_exported_objects(cloud, credentials, bucket=bucket, image_id=image_id, prefix=prefix, image=image)
     export = recorded_export(space)
     if export is None:
@@ -92,21 +89,6 @@ def _find_objects(
             f"{space.path} has no finished export", "run `ferry export` first, or name one: --bucket and --image"
         )
     return export.objects
-
-
-def _find_image(cloud: Cloud, credentials: CredentialSource, image_id: str) -> Image | None:
-    """Return the image, which says how many disks there should be; who may only read the bucket goes without."""
-    from image_export.export import describe_image  # noqa: PLC0415
-    from migration.errors import CloudRefused  # noqa: PLC0415
-
-    try:
-        image = describe_image(cloud, credentials, image_id)
-        why = f"there is no image {image_id} any more"
-    except CloudRefused as error:
-        image, why = None, error.message
-    if image is None:
-        log.warning("Whether a data disk is missing from the bucket is unknown: %s", why)
-    return image
 
 
 def _show(disks: list[Disk], *, as_json: bool) -> None:
