@@ -10,7 +10,7 @@ demo: setup
 	@$(PYTHON) -m demo $(if $(FRESH),--fresh)
 
 test: setup lint
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 test-fast: setup
 	$(PYTHON) -m pytest -n 2 -m "not slow"

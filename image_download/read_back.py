@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from image_download.sparse_file import crc64_of_range
+from image_download.sparse_file import crc64_of_range, open_storage
 from migration.progress import Stop
 
 
@@ -58,15 +58,11 @@ class ReadBack:
 
     def read(self, most: int | None = None, stop: Stop | None = None) -> None:
         """Read stretches that are on stable storage, at least one and about `most` bytes of them; all by default."""
-        with self._reading:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                total = 0
-                while (most is None or total < most) and (stretch := self._next()) is not None:
-                    total += stretch.end - stretch.start
-                    self._read(descriptor, stretch, stop)
-            finally:
-                os.close(descriptor)
+        with self._reading, open_storage(self._path) as descriptor:
+            total = 0
+            while (most is None or total < most) and (stretch := self._next()) is not None:
+                total += stretch.end - stretch.start
+                self._read(descriptor, stretch, stop)
 
     def take_wrong(self) -> list[Stretch]:
         """Return, and forget, the stretches that did not read back as they were written."""
@@ -79,8 +75,6 @@ class ReadBack:
             return self._settled.popleft() if self._settled else None
 
     def _read(self, descriptor: int, stretch: Stretch, stop: Stop | None) -> None:
-        # What is clean leaves the page cache by this, so that it is the device that answers.
-        os.posix_fadvise(descriptor, stretch.start, stretch.end - stretch.start, os.POSIX_FADV_DONTNEED)
         try:
             found = crc64_of_range(descriptor, stretch.start, stretch.end, stop)
         except BaseException:

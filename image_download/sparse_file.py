@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
+import mmap
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from image_download import crc64
@@ -18,7 +21,7 @@ from migration.progress import Stop, check_stop
 BLOCK = 4096  # bytes
 _STRIDE = 64 * 1024  # looked at first, because most zeros come in long runs
 _ZEROS = bytes(_STRIDE)
-_READ = 256 * 1024  # bytes read at a time; stays in the processor's cache between read and CRC
+_READ = 1024 * 1024  # bytes read at a time
 
 _FALLOC_KEEP_SIZE, _FALLOC_PUNCH_HOLE = 1, 2  # linux/falloc.h
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -104,37 +107,60 @@ def clear_range(descriptor: int, start: int, end: int) -> None:
             write_all(descriptor, _ZEROS[: min(_STRIDE, last - position)], position)
 
 
-def forget_cached(descriptor: int) -> None:
-    """Flush a file and drop it from the page cache, so that what is read next comes from storage."""
-    os.fdatasync(descriptor)
-    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+@contextmanager
+def open_storage(path: Path) -> Iterator[int]:
+    """Open a file so that reading it asks the device and not the page cache, where the file system can do that."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what tmpfs, for example, says to O_DIRECT
+            raise
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def crc64_of_range(descriptor: int, start: int, end: int, stop: Stop | None = None) -> int:
-    """Return the CRC-64 of a range of a file as it lies there; long holes are counted, not read.
+    """Return the CRC-64 of a range of a file, opened by `open_storage`; long holes are counted, not read.
 
     What should be there beyond the end of the file counts as zeros: a file's length is checked elsewhere.
     """
+    # Whatever is clean leaves the page cache: where O_DIRECT cannot be had, so that the device is asked all the same.
+    os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
     crc, position = crc64.EMPTY, start
-    buffer = bytearray(_READ)
-    with memoryview(buffer) as view:
+    with mmap.mmap(-1, _READ) as buffer, memoryview(buffer) as view:  # page-aligned, as O_DIRECT wants it
         while position < end:
             check_stop(stop)
-            got = os.preadv(descriptor, [view[: min(_READ, end - position)]], position)
-            if got == 0:
+            skip = position % BLOCK  # O_DIRECT reads whole blocks
+            length = min(_READ, end - position + skip)
+            got = min(_read_blocks(descriptor, view[: length + -length % BLOCK], position - skip), length) - skip
+            if got <= 0:
                 return crc64.extend_by_zeros(crc, end - position)
-            crc, position = crc64.extend(crc, view[:got]), position + got
-            if buffer.startswith(_ZEROS, got - min(got, _STRIDE), got):
+            crc, position = crc64.extend(crc, view[skip : skip + got]), position + got
+            tail = min(got, _STRIDE)
+            if buffer[skip + got - tail : skip + got] == _ZEROS[:tail]:
                 data = next(find_extents(descriptor, position, end), (end, end))[0]
                 crc, position = crc64.extend_by_zeros(crc, data - position), data
     return crc
 
 
-def crc64_of_file(path: Path, stop: Stop | None = None) -> int:
-    """Return the CRC-64 of a file, read from storage where the kernel lets us."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _read_blocks(descriptor: int, view: memoryview, offset: int) -> int:
     try:
-        forget_cached(descriptor)
+        return os.preadv(descriptor, [view], offset)
+    except OSError as error:
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        if error.errno != errno.EINVAL or not flags & os.O_DIRECT:
+            raise
+        # Opened with O_DIRECT, but this device has blocks larger than ours.
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+        return os.preadv(descriptor, [view], offset)
+
+
+def crc64_of_file(path: Path, stop: Stop | None = None) -> int:
+    """Return the CRC-64 of a file as it lies in storage."""
+    with path.open("rb") as file:
+        os.fdatasync(file.fileno())
+    with open_storage(path) as descriptor:
         return crc64_of_range(descriptor, 0, os.fstat(descriptor).st_size, stop)
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,7 @@ from image_download.part_map import KnownParts, read_part_map
 from image_download.part_store import reopen_part_store
 from image_download.records import DISK_STEP, DiskRecord, parts_beside
 from image_download.settings import MIB
-from image_download.sparse_file import crc64_of_range, forget_cached
+from image_download.sparse_file import crc64_of_range, open_storage
 from migration.progress import Progress, Stop, no_progress
 from migration.storage import find_fingerprint, storage_errors
 from migration.workspace import Workspace
@@ -110,9 +110,9 @@ def _read(
     stretch = STRETCH if known is None else known.part_size
     crcs = {} if known is None else known.crcs
     whole, damaged = crc64.EMPTY, []
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        forget_cached(descriptor)
+    with path.open("rb") as file:
+        os.fdatasync(file.fileno())
+    with open_storage(path) as descriptor:
         for number, start in enumerate(range(0, size, stretch)):
             end = min(start + stretch, size)
             found = crc64_of_range(descriptor, start, end, stop)
@@ -120,6 +120,4 @@ def _read(
                 damaged.append((start, end))
             whole = crc64.combine(whole, found, end - start)
             progress(end, size)
-    finally:
-        os.close(descriptor)
     return whole, damaged
