@@ -133,6 +133,7 @@ def test_misspelt_bucket_can_be_corrected_in_the_same_workspace(small_cloud: Emu
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_verify_finds_what_has_gone_wrong_on_this_side_and_download_mends_it(
     small_cloud: EmulatedCloud, tmp_path: Path
 ) -> None:
