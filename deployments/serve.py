@@ -22,6 +22,11 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 PREFECT = Path(sys.executable).with_name("prefect")
 POOL = "ferry"
+KEY_PREFIXES = (
+    "ALIBABA_CLOUD_",
+    "ALICLOUD_",
+    "ALIYUN_",
+)  # what the cloud's libraries look for keys in
 START_TIMEOUT = 180  # seconds; a first start creates the database and took up to 40 s on a busy machine
 
 
@@ -64,7 +69,9 @@ def serving(port: int, limit: int, environment: Mapping[str, str]) -> Iterator[t
     }
     with contextlib.ExitStack() as stack:
         # The port goes by environment: given as an option only, the UI looks for its API elsewhere.
-        server = stack.enter_context(_running([str(PREFECT), "server", "start"], env))
+        # The worker needs the keys of the cloud; the server, which answers whoever asks, does not.
+        keyless = {name: value for name, value in env.items() if not name.startswith(KEY_PREFIXES)}
+        server = stack.enter_context(_running([str(PREFECT), "server", "start"], keyless))
         _wait_until_healthy(url, server)
         # The last answer decides: where the pool exists already, creating it again is refused.
         subprocess.run(

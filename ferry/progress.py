@@ -27,10 +27,14 @@ class Display:
         """Return the `Progress` of one thing called `name`."""
         if self._bars is None:
             return _plain(name, is_bytes=is_bytes)
-        bars, task = self._bars, self._bars.add_task(name, total=None)
+        from migration.storage import format_size  # noqa: PLC0415
+
+        bars, task = self._bars, self._bars.add_task(name, total=None, amount="")
 
         def report(done: int, total: int) -> None:
-            bars.update(task, completed=done, total=total)
+            amount = f"{format_size(done)} of {format_size(total)}" if is_bytes else ""
+            # What is done is told by a line of its own, and needs no bar any more.
+            bars.update(task, completed=done, total=total, amount=amount, visible=done < total)
 
         return report
 
@@ -43,16 +47,18 @@ def open_display() -> Iterator[Display]:
         return
     from rich.console import Console  # noqa: PLC0415  # 0.1 s that a script need not pay
     from rich.logging import RichHandler  # noqa: PLC0415
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.progress import Progress as Bars  # noqa: PLC0415
 
     console = Console(stderr=True)
     root = logging.getLogger()
     before = root.handlers[:]
-    root.handlers = [RichHandler(console=console, show_time=False, show_level=False, show_path=False)]
+    handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)
+    handler.filters = [kept for other in before for kept in other.filters]
+    root.handlers = [handler]
     columns = (
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True),
-        TransferSpeedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
+        TextColumn("{task.fields[amount]}"), TimeRemainingColumn(),
     )  # fmt: skip
     try:
         with Bars(*columns, console=console) as bars:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -16,12 +17,18 @@ from migration.progress import Progress
 INTERVAL = 2.0  # seconds
 
 
-_mirrors: list[Callable[[str], Progress]] = []
+class Show(Protocol):
+    """Makes a `Progress` for a description; it counts bytes, or says how far something is."""
+
+    def __call__(self, name: str, *, is_bytes: bool) -> Progress: ...
+
+
+_mirrors: list[Show] = []
 
 
 @contextmanager
-def mirrored(show: Callable[[str], Progress]) -> Iterator[None]:
-    """Show the progress of what runs in this process elsewhere too: `show` makes a `Progress` for a description."""
+def mirrored(show: Show) -> Iterator[None]:
+    """Show the progress of what runs in this process elsewhere too."""
     _mirrors.append(show)
     try:
         yield
@@ -30,14 +37,14 @@ def mirrored(show: Callable[[str], Progress]) -> Iterator[None]:
 
 
 @contextmanager
-def progress_artifact(key: str, description: str) -> Iterator[Progress]:
+def progress_artifact(key: str, description: str, *, is_bytes: bool = True) -> Iterator[Progress]:
     """Give the block a `Progress` whose reports appear as the artifact `key` of the current task run.
 
     `key` may hold lower-case letters, digits and dashes only. The bar is at 100 % when the block
     ends well, and stays where it was when it does not.
     """
     bar = _Bar(create_progress_artifact(progress=0.0, key=key, description=description))  # type: ignore[arg-type]
-    shown = [bar.report, *(show(description) for show in _mirrors)]
+    shown = [bar.report, *(show(description, is_bytes=is_bytes) for show in _mirrors)]
 
     def report(done: int, total: int) -> None:
         for one in shown:

@@ -67,7 +67,7 @@ def export(
     if known is not None and all(is_downloaded(workspace, exported) for exported in known.objects):
         log.info("All disks of %s are here: its objects in the bucket are not needed any more", request.image_id)
         return known
-    with progress_artifact("export", f"ECS exports {request.image_id}") as progress:
+    with progress_artifact("export", f"ECS exports {request.image_id}", is_bytes=False) as progress:
         return export_image(workspace, cloud, credentials, request, limits=limits, progress=progress, stop=stop)
 
 
