@@ -90,6 +90,7 @@ def test_export_and_download_bring_a_disk_home(small_cloud: EmulatedCloud, tmp_p
         assert small_cloud.access_key_secret not in text
 
 
+@pytest.mark.slow
 def test_download_takes_an_export_made_by_hand(small_cloud: EmulatedCloud, tmp_path: Path) -> None:
     key = f"byhand_{IMAGE_ID}_system.raw"
     disk = write_raw(tmp_path / "byhand.raw", 8 << 20, seed=1)
@@ -126,6 +127,7 @@ def test_preflight_alone_exports_nothing_and_lists_every_rule(small_cloud: Emula
     assert small_cloud.count("ExportImage") == 0
 
 
+@pytest.mark.slow
 def test_misspelt_bucket_can_be_corrected_in_the_same_workspace(small_cloud: EmulatedCloud, tmp_path: Path) -> None:
     words = cloud_words(small_cloud, tmp_path / "w")
     assert ferry("export", IMAGE_ID, "--bucket", "nobucket", *words, cloud=small_cloud).returncode == 3

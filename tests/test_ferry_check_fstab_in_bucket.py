@@ -23,6 +23,8 @@ from tests.conftest import BUCKET
 from tests.prefect_fixtures import demo_disks
 from tests.test_ferry import Done, ferry
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["demo_disks"]
 
 DEMO_IMAGE = "m-bp1demoserver00000001"

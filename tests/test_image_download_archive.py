@@ -21,6 +21,8 @@ from migration.exported_object import ExportedObject
 from tests.conftest import BUCKET
 from tests.image_download_fixtures import KIB, QUICK, Home, open_home, put_disk
 
+pytestmark = pytest.mark.slow
+
 CONTENT = random.Random(8).randbytes(200 * KIB)
 RESTORING = replace(QUICK, restore_archived=True, restore_first_look=0.01, restore_longest_look=0.02)
 COLD: list[StorageClass] = ["Archive", "ColdArchive", "DeepColdArchive"]

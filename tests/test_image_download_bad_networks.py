@@ -30,6 +30,8 @@ from tests import middle_box as spoil
 from tests.image_download_fixtures import KIB, MIB, QUICK, put_disk
 from tests.middle_box import Answer, MiddleBox, Spoil, middle_box
 
+pytestmark = pytest.mark.slow
+
 CONTENT = random.Random(12).randbytes(20 * 64 * KIB)  # 20 parts, none of them a hole
 # A second is long for loopback, also on a busy machine: only what is meant to be given up is given up.
 IMPATIENT = replace(QUICK, read_timeout=1, slowest_rate=4 * KIB, slowest_over=1)

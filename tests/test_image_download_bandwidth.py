@@ -21,6 +21,8 @@ from image_download.settings import DownloadSettings
 from migration.errors import Interrupted, InvalidInput
 from tests.image_download_fixtures import MIB, QUICK, Home, open_home, put_disk
 
+pytestmark = pytest.mark.slow
+
 DATA_KEY = "m-bp1test_data_xvdb.raw"
 
 

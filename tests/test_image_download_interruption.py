@@ -24,6 +24,8 @@ from migration.exported_object import ExportedObject, Packing
 from tests.conftest import RawMaker
 from tests.image_download_fixtures import KIB, MIB, QUICK, Home, open_home, pack_tar, put_disk
 
+pytestmark = pytest.mark.slow
+
 SIZE = 2 * MIB  # 32 parts
 
 

@@ -22,6 +22,8 @@ from migration.served_disk import ServedDisk
 from tests.conftest import RawMaker
 from tests.image_download_fixtures import KIB, MIB, QUICK, put_disk
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def raw(make_raw: RawMaker) -> Path:
