@@ -127,29 +127,32 @@ def rclone(place: Place, folder: Path) -> None:
 def aria2c_tar(place: Place, folder: Path) -> None:
     """aria2c, then GNU tar."""
     aria2c(place, folder)
-    _run("tar", "-C", folder, "-xzSf", folder / place.file.name)
-    (folder / place.file.name).unlink()
+    _unpack(place, folder, "tar", "-xzSf")
 
 
 def aria2c_pigz_tar(place: Place, folder: Path) -> None:
     """aria2c, then pigz into GNU tar."""
     aria2c(place, folder)
-    _run("tar", "-C", folder, "-I", "pigz", "-xSf", folder / place.file.name)
-    (folder / place.file.name).unlink()
+    _unpack(place, folder, "tar", "-I", "pigz", "-xSf")
 
 
 def aria2c_bsdtar(place: Place, folder: Path) -> None:
     """aria2c, then bsdtar."""
     aria2c(place, folder)
-    _run("bsdtar", "-C", folder, "-xSf", folder / place.file.name)
-    (folder / place.file.name).unlink()
+    _unpack(place, folder, "bsdtar", "-xSf")
 
 
 def oss2_tar(place: Place, folder: Path) -> None:
     """oss2 as it is by itself, then GNU tar."""
     oss2_resumable(place, folder)
-    _run("tar", "-C", folder, "-xzSf", folder / place.file.name)
-    (folder / place.file.name).unlink()
+    _unpack(place, folder, "tar", "-xzSf")
+
+
+def _unpack(place: Place, folder: Path, program: str, *options: str) -> None:
+    """Unpack what was fetched, by options of which the last takes the file, and drop the archive."""
+    archive = folder / place.file.name
+    _run(program, "-C", folder, *options, archive)
+    archive.unlink()
 
 
 def _run(*argv: str | Path | int) -> None:
