@@ -11,7 +11,8 @@ CLOSE_PATIENCE = 0.2  # seconds for a flush that is under way when we are closed
 class Flusher:
     """A thread that calls `flush` each time `every` bytes have been written. What `flush` raises, `wrote` raises.
 
-    `then` is called after each flush, in a thread of its own, so that the next flush need not wait for it.
+    `then` is called after a flush, in a thread of its own so that the next flush need not wait for it; but not while
+    the writer is faster than the flushing, for then the disk has enough to do.
     """
 
     def __init__(self, flush: Callable[[], None], *, every: int, then: Callable[[], None] | None = None) -> None:
@@ -53,7 +54,7 @@ class Flusher:
                 self._unflushed = 0
             try:
                 self._flush()
-                if self._then is not None:
+                if self._then is not None and self._unflushed < self._every:
                     self._then.wrote(1)
             except BaseException as error:  # noqa: BLE001  # handed to the thread that writes
                 with self._condition:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from image_download import crc64
 from image_download.part_map import KnownParts, ObjectIdentity, PartMap, read_part_map
-from image_download.read_back import ReadBack, Stretch
-from image_download.sparse_file import clear_range, write_sparsely
+from image_download.read_back import READ_AT_ONCE, ReadBack, Stretch
+from image_download.sparse_file import PageBuffer, clear_range, write_sparsely
 from migration.errors import MigrationError
 from migration.progress import Stop
 from migration.storage import format_size, sync_directory
@@ -26,10 +26,6 @@ from migration.storage import format_size, sync_directory
 log = logging.getLogger(__name__)
 
 BUFFER = 1024 * 1024  # bytes; all that a writer holds, whatever the size of the parts
-
-# Bytes that are read back after each flush; of a download that was gone on with there may be terabytes to read,
-# and who closes the store must not wait for that.
-READ_AT_ONCE = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,8 +181,8 @@ class PartWriter:
     def __init__(self, store: PartStore, descriptor: int) -> None:
         self._store = store
         self._descriptor = descriptor
-        self._buffer = bytearray(BUFFER)
-        self._view = memoryview(self._buffer)
+        self._buffer = PageBuffer(BUFFER)
+        self._view = self._buffer.view
         self._part = -1
         self._filled = 0
         self._crc = crc64.EMPTY
@@ -201,14 +197,14 @@ class PartWriter:
 
     def space(self) -> memoryview:
         """Return where to put the next bytes; empty only once the part has all of them."""
-        room = min(len(self._buffer) - self._filled, self.end - self.position)
+        room = min(BUFFER - self._filled, self.end - self.position)
         return self._view[self._filled : self._filled + room]
 
     def advance(self, count: int) -> None:
         """Take `count` bytes that were put into `space()`."""
         self._filled += count
         self.position += count
-        if self._filled == len(self._buffer) or self.position == self.end:
+        if self._filled == BUFFER or self.position == self.end:
             self._flush()
 
     def finish(self) -> None:

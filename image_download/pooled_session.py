@@ -9,6 +9,7 @@ bodies, hands them out in small copies and cannot be broken off from another thr
 from __future__ import annotations
 
 import contextlib
+import http.client
 import threading
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -17,6 +18,7 @@ import oss2
 import requests
 import urllib3
 
+from image_download.http_body import POOLS, body_of
 from migration.cloud import is_loopback
 from migration.errors import CloudRefused, CloudUnavailable, InvalidInput
 from migration.proxy import check_proxies
@@ -95,6 +97,7 @@ class PooledReply:
     def __init__(self, session: PooledSession, response: urllib3.BaseHTTPResponse) -> None:
         self._session = session
         self._response = response
+        self._body = body_of(response)
         self.status = response.status
         self.headers = response.headers
         self.request_id = response.headers.get("x-oss-request-id", "")
@@ -115,13 +118,10 @@ class PooledReply:
         Raises `CloudUnavailable` where the connection fails or the body ends early.
         """
         try:
-            # read1 returns with what one recv brought: a trickle is seen as one, and a view need not be
-            # full to be counted. It copies once; urllib3 2.8 has no readinto that does not.
-            piece = self._response.read1(len(view), decode_content=False)
-        except urllib3.exceptions.HTTPError as error:
+            # What one recv brought: a trickle is seen as one, and a view need not be full to be counted.
+            return self._body.readinto1(view)
+        except (http.client.HTTPException, OSError, ValueError) as error:  # ValueError: closed by another thread
             raise CloudUnavailable(f"the connection broke within a body ({error})", "try again") from None
-        view[: len(piece)] = piece
-        return len(piece)
 
     def abort(self) -> None:
         """Make the thread that waits for this body fail, from another thread."""
@@ -152,11 +152,15 @@ def _open_pool(url: str, connections: int) -> urllib3.PoolManager:
     }
     proxy = requests.utils.select_proxy(url, environment["proxies"])
     if not proxy:
-        return urllib3.PoolManager(**options)
+        pool = urllib3.PoolManager(**options)
+        pool.pool_classes_by_scheme = POOLS
+        return pool
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if parts.scheme not in {"http", "https"}:
         raise InvalidInput(f"a {parts.scheme} proxy cannot be used for downloads", "name an http proxy in HTTPS_PROXY")
     user, password = requests.utils.get_auth_from_url(parts.geturl())
     headers = urllib3.make_headers(proxy_basic_auth=f"{user}:{password}") if user else None
     host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    return urllib3.ProxyManager(host, proxy_headers=headers, **options)
+    pool = urllib3.ProxyManager(host, proxy_headers=headers, **options)
+    pool.pool_classes_by_scheme = POOLS
+    return pool

