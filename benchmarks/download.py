@@ -5,7 +5,9 @@ every 2 MiB of the disk a quarter is random, a quarter text, the rest a hole. Ea
 rounds, interleaved, because neighbours on a machine are noisy; medians are shown. Wall time ends when the file system
 is synced. Server and ways are processes of their own; CPU and memory are those of the way alone.
 
-`ceiling` reads our ranges to /dev/null by four curls. `ferry-download` and `ferry-unpack` are the two halves alone.
+`ceiling` reads our ranges to /dev/null by four curls; `disk alone` writes the disk from memory, syncs it and reads it
+back: whoever leaves a proven disk behind does the work of both. `ferry-download` and `ferry-unpack` are the two halves
+of an archive's way alone.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ def ferry_five(place: Place, folder: Path) -> None:
 RAW: dict[str, Way] = {
     "ferry": contenders.ferry,
     "ceiling": contenders.ceiling,
+    "disk alone": contenders.disk_alone,
     "curl": contenders.curl,
     "aria2c": contenders.aria2c,
     "rclone": contenders.rclone,
@@ -63,6 +66,7 @@ PACKED: dict[str, Way] = {
     "ferry": contenders.ferry,
     "ferry-download": ferry_download,
     "ferry-unpack": contenders.ferry_unpack,
+    "disk alone": contenders.disk_alone,
     "aria2c + tar": contenders.aria2c_tar,
     "aria2c + pigz + tar": contenders.aria2c_pigz_tar,
     "aria2c + bsdtar": contenders.aria2c_bsdtar,
@@ -101,7 +105,7 @@ def served(folder: Path, size: int) -> Iterator[dict[Packing, Place]]:
                 pass
     with nginx(folder, crcs) as url:
         yield {
-            packing: Place(url=url, file=path, exported=_object(path, packing, size, crcs[path.name]))
+            packing: Place(url=url, file=path, disk=disk, exported=_object(path, packing, size, crcs[path.name]))
             for packing, path in ((Packing.NONE, disk), (Packing.TAR_GZIP, archive))
         }
 
