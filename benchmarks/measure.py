@@ -87,8 +87,8 @@ def _family(pid: int) -> list[int]:
     """Return `pid` and all its descendants."""
     family = [pid]
     for member in family:
-        for children in Path(f"/proc/{member}/task").glob("*/children"):
-            with contextlib.suppress(OSError):  # it ended meanwhile
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            for children in Path(f"/proc/{member}/task").glob("*/children"):
                 family += map(int, children.read_text().split())
     return family
 

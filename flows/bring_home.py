@@ -10,7 +10,7 @@ from flows.early_sight import EarlySight, weigh_failure, weigh_verdict
 from flows.stopping import RunningTasks
 from flows.tasks import check_fstab, check_fstab_in_bucket, download
 from fstab_check.render import render_text
-from image_download.download import is_downloaded
+from image_download.landing import is_downloaded
 from image_download.remote_view import is_readable_by_range
 from image_download.settings import DownloadSettings
 from image_export.request import Export

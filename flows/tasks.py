@@ -15,7 +15,8 @@ from converters.convert import convert_disk
 from flows.progress import progress_artifact
 from flows.report import Report, write_report
 from fstab_check.examine import examine_guest
-from image_download.download import download_disk, is_downloaded
+from image_download.download import download_disk
+from image_download.landing import is_downloaded
 from image_download.remote_view import open_remote_disks
 from image_download.settings import DownloadSettings
 from image_export.export import export_image, recorded_export

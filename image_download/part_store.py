@@ -56,7 +56,7 @@ class PartStore:
         self._begun: set[int] = set()
         self._frontier = 0  # the first part that has not come
         self._advance_frontier()
-        self._read_back = ReadBack(path)
+        self._read_back = ReadBack(path, evict=reads_behind)
         for part, crc in self._crcs.items():
             self._read_back.add(Stretch(*self.bounds(part), crc))
 

@@ -159,8 +159,7 @@ def crc64_of_range(descriptor: int, start: int, end: int, stop: Stop | None = No
     What should be there beyond the end of the file counts as zeros: a file's length is checked elsewhere.
     """
     if not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
-        # Whatever is clean leaves the page cache, so that the device is asked all the same. Not otherwise: dropping
-        # it costs as much as reading, and whoever converts the disk next is glad of it.
+        # Whatever is clean leaves the page cache, so that the device is asked all the same.
         os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
     crc, position = crc64.EMPTY, start
     with mmap.mmap(-1, _READ) as buffer, memoryview(buffer) as view:  # page-aligned, as O_DIRECT wants it
