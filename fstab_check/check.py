@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from fstab_check.boot_arguments import check_root_arguments
 from fstab_check.codes import Code
 from fstab_check.disk_check import check_disks, check_expected
 from fstab_check.facts import Guest, Line
+from fstab_check.forecast import forecast
 from fstab_check.fstab import FSTAB
-from fstab_check.layout import Volume
+from fstab_check.layout import is_same_volume
 from fstab_check.line_check import check_line, finding_on
 from fstab_check.mountpoint_check import check_mountpoints
 from fstab_check.resolve import leave_open, resolve
 from fstab_check.sources import SourceKind, parse_source
 from migration.disk import DiskRole
+from migration.target import ALL_TARGETS, Target
 from migration.verdict import EntryChain, Finding, Severity, Verdict
 
 MAX_ENTRIES = 1000  # judged; a real fstab has a dozen
@@ -63,15 +66,20 @@ _FILE_PROBLEMS = {
 }  # fmt: skip
 
 
-def check_guest(guest: Guest) -> Verdict:
-    """Return the verdict on `guest`: findings in the order of the file, then those on the disks."""
+def check_guest(guest: Guest, targets: Sequence[Target] = ALL_TARGETS) -> Verdict:
+    """Return the verdict on `guest`: findings in the order of the file, then those on the disks, and the boot foretold.
+
+    What depends on the bus is judged for `targets`.
+    """
     lines = follow_lines(guest)
+    forecasts = tuple(forecast(lines, guest, target) for target in targets)
     findings = [
         *_check_file(guest),
-        *(finding for line in lines for finding in check_line(line, guest)),
+        *(finding for line in lines for finding in check_line(line, guest, targets)),
         *check_mountpoints(lines, guest),
         *_check_twice(lines),
         *_check_root(lines, guest),
+        *check_root_arguments(guest, targets),
         *_check_disks(lines, guest),
     ]
     return Verdict(
@@ -79,6 +87,7 @@ def check_guest(guest: Guest) -> Verdict:
         operating_system=guest.root.operating_system,
         findings=tuple(sorted(findings, key=_place_of)),
         chain=tuple(_chain(line) for line in lines),
+        forecasts=forecasts,
     )
 
 
@@ -133,7 +142,7 @@ def _check_root(lines: Sequence[Line], guest: Guest) -> Iterator[Finding]:
             yield _on_file(Code.ROOT_ENTRY_MISSING, f"this fstab lies on {root.location}")
         return
     volume = line.resolution.volume
-    if volume is not None and not _is_same(volume, root.volume):
+    if volume is not None and not is_same_volume(volume, root.volume):
         yield finding_on(
             line, Code.ROOT_ENTRY_DIFFERS, Severity.ERROR,
             f"the line for / leads to {volume.place}, but this fstab lies on {root.location}",
@@ -168,14 +177,6 @@ def _check_disks(lines: Sequence[Line], guest: Guest) -> Iterator[Finding]:
     yield from check_disks(guest.layout, used, has_mappings=has_mappings)
     named = {line.resolution.device.disk for line in lines if line.resolution.device is not None}
     yield from check_expected(guest.layout, set(guest.expected) - set(guest.awaited), named)
-
-
-def _is_same(one: Volume, other: Volume) -> bool:
-    """Return whether both are one file system; the devices of one btrfs are."""
-    is_btrfs = one.type == other.type == "btrfs"
-    return one.name == other.name or (
-        is_btrfs and one.content is not None and other.content is not None and one.content.uuid == other.content.uuid
-    )
 
 
 def _place_of(finding: Finding) -> tuple[bool, int]:

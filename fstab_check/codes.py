@@ -54,6 +54,12 @@ class Code(StrEnum):
     ROOT_AMBIGUOUS = "root-ambiguous"
     ROOT_ON_DATA_DISK = "root-on-data-disk"
 
+    # What the boot loader says to the kernel
+    ROOT_ARGUMENT_NAME = "root-argument-name"
+    ROOT_ARGUMENT_UNMATCHED = "root-argument-unmatched"
+    ROOT_ARGUMENT_DIFFERS = "root-argument-differs"
+    BOOT_CONFIG_UNEXAMINED = "boot-config-unexamined"
+
     # The disks
     DISK_UNREFERENCED = "disk-unreferenced"
     DISK_BLANK = "disk-blank"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
-from fstab_check.check import MAX_ENTRIES, check_guest
+from fstab_check.boot_config import parse_boot_config
+from fstab_check.boot_files import read_boot_files
+from fstab_check.check import MAX_ENTRIES, check_guest, follow_lines
 from fstab_check.facts import Guest
 from fstab_check.fstab import parse_fstab
 from fstab_check.guest import Refused, open_guest
@@ -15,6 +18,7 @@ from fstab_check.survey import names_of, survey_guest
 from migration.errors import GuestError, InvalidInput
 from migration.progress import Stop
 from migration.served_disk import ReadableDisk
+from migration.target import ALL_TARGETS, Target
 from migration.verdict import Verdict, printable
 
 log = logging.getLogger(__name__)
@@ -25,13 +29,14 @@ def examine_guest(
     *,
     expected_devices: Collection[str] = (),
     awaited_devices: Collection[str] = (),
+    targets: Sequence[Target] = ALL_TARGETS,
     stop: Stop | None = None,
 ) -> Verdict:
     """Read the guest on `disks`, which are never written to, and judge its /etc/fstab against them.
 
     `expected_devices` are the ECS names ("xvdb") of all disks that the image has: those not among `disks`
     become findings. `awaited_devices` are those that are to come: only what is certain without them is found,
-    and lines that may lead to them are left open.
+    and lines that may lead to them are left open. What the boot will do is foretold for `targets`.
 
     Raises `NoLinuxRoot` (Windows, a blank disk), `GuestError` where something else is in the way of judging,
     `InvalidInput` for disks that cannot be told apart, `ToolMissing`, `Interrupted`.
@@ -53,14 +58,15 @@ def examine_guest(
                 "the file system may be damaged: check it with fsck on a copy",
             ) from refusal
         fstab = parse_fstab(file.content)
-        paths = look_at_paths(g, paths_of_interest(fstab, MAX_ENTRIES))
-    guest = Guest(
-        layout=survey.layout,
-        roots=tuple(roots),
-        file=file,
-        fstab=fstab,
-        paths=paths,
-        expected=frozenset(expected_devices),
-        awaited=frozenset(awaited_devices),
-    )
-    return check_guest(guest)
+        guest = Guest(
+            layout=survey.layout,
+            roots=tuple(roots),
+            file=file,
+            fstab=fstab,
+            paths=look_at_paths(g, paths_of_interest(fstab, MAX_ENTRIES)),
+            expected=frozenset(expected_devices),
+            awaited=frozenset(awaited_devices),
+        )
+        # Last, because it mounts more than the root, and paths are of the root file system.
+        boot_files = read_boot_files(g, follow_lines(guest), survey.paths)
+    return check_guest(replace(guest, boot=parse_boot_config(boot_files)), targets)

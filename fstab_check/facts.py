@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from fstab_check.boot_config import BootConfig
 from fstab_check.codes import Code
 from fstab_check.fstab import Entry, Fstab
 from fstab_check.layout import GuestLayout, Volume
@@ -59,6 +60,7 @@ class Guest:
     file: FstabFile
     fstab: Fstab
     paths: Mapping[str, PathKind] = field(default_factory=dict)  # those that could be asked for
+    boot: BootConfig = field(default_factory=BootConfig)
     expected: Collection[str] = ()
     awaited: Collection[str] = ()
 

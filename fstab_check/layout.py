@@ -149,6 +149,14 @@ class GuestLayout:
             yield volume_of_array(array)
 
 
+def is_same_volume(one: Volume, other: Volume) -> bool:
+    """Return whether both are one file system; the devices of one btrfs are."""
+    is_btrfs = one.type == other.type == "btrfs"
+    return one.name == other.name or (
+        is_btrfs and one.content is not None and other.content is not None and one.content.uuid == other.content.uuid
+    )
+
+
 def volume_of_disk(disk: GuestDisk) -> Volume:
     return Volume(name=str(disk.name), members=(disk.name,), content=disk.content, unexamined=disk.unexamined)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from fstab_check.arrival import is_spelled, places
 from fstab_check.boot_effect import at_least, at_most, effect_of_loss, severity_of_loss
 from fstab_check.codes import Code
 from fstab_check.facts import Guest, Line, PathKind
@@ -12,6 +13,7 @@ from fstab_check.fstab import FSTAB
 from fstab_check.layout import Volume
 from fstab_check.sources import SourceKind
 from migration.device import DeviceName
+from migration.target import ALL_TARGETS, Target
 from migration.verdict import Finding, Severity
 
 # Per code: what is wrong, and what to do.
@@ -81,8 +83,8 @@ _FAILURES = {
 _NOT_KNOWN_TO_BE_BAD = frozenset({Code.SOURCE_UNEXAMINED, Code.MAPPING_UNEXAMINED})
 
 
-def check_line(line: Line, guest: Guest) -> Iterator[Finding]:
-    """Yield what is wrong with where `line` leads; its mount point is judged elsewhere."""
+def check_line(line: Line, guest: Guest, targets: Sequence[Target]) -> Iterator[Finding]:
+    """Yield what is wrong with where `line` leads, on `targets`; its mount point is judged elsewhere."""
     failure, volume = line.resolution.failure, line.resolution.volume
     if line.source.kind is SourceKind.NETWORK:
         yield _network(line)
@@ -92,17 +94,17 @@ def check_line(line: Line, guest: Guest) -> Iterator[Finding]:
         yield _failure(line, failure, guest)
     elif volume is not None:
         yield from _check_type(line, volume)
-        yield from _check_device_name(line, volume, guest)
+        yield from _check_device_name(line, volume, guest, targets)
 
 
 def finding_on(
     line: Line, code: Code, severity: Severity, message: str, *,
-    evidence: str, remedy: str, device: DeviceName | None = None,
+    evidence: str, remedy: str, device: DeviceName | None = None, targets: Sequence[Target] = ALL_TARGETS,
 ) -> Finding:  # fmt: skip
     """Return a finding that points to `line`."""
     return Finding(
         code=code, severity=severity, message=message, evidence=evidence, remedy=remedy,
-        file=FSTAB, line=line.entry.line, device=device.disk if device else None,
+        file=FSTAB, line=line.entry.line, device=device.disk if device else None, targets=tuple(targets),
     )  # fmt: skip
 
 
@@ -185,27 +187,29 @@ def _check_type(line: Line, volume: Volume) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _check_device_name(line: Line, volume: Volume, guest: Guest) -> Iterator[Finding]:
+def _check_device_name(line: Line, volume: Volume, guest: Guest, targets: Sequence[Target]) -> Iterator[Finding]:
     name, source = line.source.device, line.entry.source
     if name is None:
         return
     tag = f"UUID={volume.content.uuid}" if volume.content and volume.content.uuid else "a UUID or label"
-    # The other side names the disks it is given without a gap, whatever letters they had.
-    names = {disk.name.disk for disk in guest.layout.disks} | set(guest.awaited)
-    place = sorted(names, key=lambda disk: (len(disk), disk)).index(name.disk)
-    if place == name.index:
+    elsewhere = [target for target in targets if not is_spelled(line.source.value, name, target)]
+    if elsewhere:
+        everywhere = len(elsewhere) == len(targets)
+        effect = effect_of_loss(line.entry)
         yield finding_on(
-            line, Code.DEVICE_NAME, Severity.INFO,
-            f"{source} works only where the other side's bus gives the disk this very name",
+            line, Code.DEVICE_NAME, severity_of_loss(line.entry) if everywhere else Severity.INFO,
+            f"{source} is no name that {', '.join(elsewhere)} gives a disk: {effect} there",
             evidence=f"it is {name}: {name.spelled('vd')} on virtio, {name.spelled('sd')} on SCSI and SATA, "
-            f"{name.spelled('nvme')} on NVMe",
-            remedy=f"write {tag} instead", device=name,
+            f"{name.spelled('nvme')} on NVMe, {name.spelled('xvd')} on Xen",
+            remedy=f"write {tag} instead", device=name, targets=elsewhere,
         )  # fmt: skip
-    else:
+    place = places(guest).index(DeviceName(name.index))
+    if place != name.index and len(elsewhere) < len(targets):
         there = DeviceName(place, name.partition)
         yield finding_on(
             line, Code.DEVICE_NAME_SHIFTS, at_least(severity_of_loss(line.entry), Severity.WARNING),
             f"{source} will be another disk or none: the other side calls this one {there.spelled('vd')}",
             evidence=f"{name.disk} is number {place + 1} of the disks given: {guest.layout.names}",
             remedy=f"write {tag} instead", device=name,
+            targets=[target for target in targets if target not in elsewhere],
         )  # fmt: skip

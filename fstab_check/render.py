@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from migration.verdict import EntryChain, Finding, Severity, Verdict
+from migration.verdict import EntryChain, Finding, Forecast, LineForecast, Outcome, Severity, Verdict
 
 JSON_VERSION = 1
 
@@ -20,11 +20,13 @@ def render_text(verdict: Verdict) -> str:
     system = verdict.operating_system or "unknown Linux"
     parts = [f"Root file system: {verdict.root} ({system})"]
     if verdict.chain:
-        parts += ["", *(render_chain(entry) for entry in verdict.chain)]
+        parts += ["", *(render_chain(entry, verdict.forecasts) for entry in verdict.chain)]
     for severity in _WORST_FIRST:
         for finding in verdict.findings:
             if finding.severity is severity:
                 parts += ["", *_finding_lines(finding)]
+    if verdict.forecasts:
+        parts += ["", "What the boot will do:", *render_forecasts(verdict.forecasts)]
     return "\n".join([*parts, "", render_summary(verdict)]) + "\n"
 
 
@@ -43,15 +45,44 @@ def render_summary(verdict: Verdict) -> str:
     return f"not clean: {lines} of fstab checked, {told}"
 
 
-def render_chain(entry: EntryChain) -> str:
-    """Return where one line leads: `fstab:7  /dev/vdb1 → xvdb1 → ext4 UUID … → /data`."""
+def render_chain(entry: EntryChain, forecasts: Sequence[Forecast] = ()) -> str:
+    """Return where one line leads: `fstab:7  /dev/vdb1 → xvdb1 → ext4 UUID … → /data → there vdb1, sdb1`."""
     steps = [entry.source]
     if entry.source.removeprefix("/dev/") != entry.resolved:
         steps.append(entry.resolved)
     if entry.filesystem:
         steps.append(f"{entry.filesystem} UUID {entry.uuid}" if entry.uuid else entry.filesystem)
     steps.append("swap" if entry.fstype == "swap" else entry.mountpoint)
+    told = (line for forecast in forecasts for line in forecast.lines if line.line == entry.line)
+    names = dict.fromkeys(line.device.removeprefix("/dev/") for line in told if line.device)
+    if names:
+        steps.append(f"there {', '.join(names)}")
     return f"fstab:{entry.line}  {' → '.join(steps)}"
+
+
+_OUTCOMES = {
+    Outcome.BOOTS: "boots", Outcome.DELAYED: "boots, after a wait", Outcome.UNKNOWN: "unknown",
+    Outcome.WRONG_DISK: "boots with the wrong disk mounted", Outcome.EMERGENCY: "does not boot",
+}  # fmt: skip
+
+
+def render_forecasts(forecasts: Sequence[Forecast]) -> Iterator[str]:
+    """Yield what the boot does, targets with the same fate together, each with the lines that are to blame."""
+    by_fate: dict[tuple[str, ...], list[Forecast]] = {}
+    for forecast in forecasts:
+        blamed = (line for line in forecast.lines if line.outcome is not Outcome.MOUNTED)
+        fate = (_OUTCOMES[forecast.outcome], *(_blame(line) for line in blamed))
+        by_fate.setdefault(fate, []).append(forecast)
+    for (outcome, *reasons), alike in by_fate.items():
+        yield f"  {', '.join(forecast.target for forecast in alike)}: {outcome}"
+        yield from (f"    {text}" for text in reasons)
+
+
+def _blame(line: LineForecast) -> str:
+    place = f"fstab:{line.line} {line.source}" if line.line else line.source
+    what = {Outcome.IGNORED: "not mounted", Outcome.DELAYED: "waited for, not mounted"}.get(line.outcome, line.outcome)
+    wait = "" if not line.seconds or line.outcome is Outcome.EMERGENCY else f" after {line.seconds:g} s"
+    return f"{place}: {what}{wait}: {line.reason}"
 
 
 def render_json(verdict: Verdict, **more: int) -> str:
@@ -71,6 +102,7 @@ def verdict_as_dict(verdict: Verdict) -> dict[str, object]:
                 "code": str(finding.code), "severity": str(finding.severity),
                 "file": finding.file, "line": finding.line, "device": finding.device,
                 "message": finding.message, "evidence": finding.evidence, "remedy": finding.remedy,
+                "targets": list(finding.targets),
             }
             for finding in verdict.findings
         ],
@@ -82,6 +114,21 @@ def verdict_as_dict(verdict: Verdict) -> dict[str, object]:
                 "filesystem": entry.filesystem, "uuid": entry.uuid, "resolved": entry.resolved,
             }
             for entry in verdict.chain
+        ],
+        "targets": {str(forecast.target): _forecast_as_dict(forecast) for forecast in verdict.forecasts},
+    }  # fmt: skip
+
+
+def _forecast_as_dict(forecast: Forecast) -> dict[str, object]:
+    return {
+        "outcome": str(forecast.outcome),
+        "seconds": forecast.seconds,
+        "lines": [
+            {
+                "line": line.line, "source": line.source, "mountpoint": line.mountpoint,
+                "outcome": str(line.outcome), "seconds": line.seconds, "device": line.device, "reason": line.reason,
+            }
+            for line in forecast.lines
         ],
     }  # fmt: skip
 

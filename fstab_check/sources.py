@@ -79,9 +79,14 @@ def parse_source(entry: Entry) -> Source:
         return Source(kind=SourceKind.NETWORK, value=entry.source)
     if entry.fstype in _PSEUDO_TYPES or re.fullmatch(r"/dev/zram\d+", entry.source):
         return Source(kind=SourceKind.PSEUDO, value=entry.source)
-    if match := _TAG.fullmatch(entry.source):
+    return parse_device_text(entry.source)
+
+
+def parse_device_text(text: str) -> Source:
+    """Return what `text` names where no type or option tells more, as on a kernel's command line."""
+    if match := _TAG.fullmatch(text):
         return _tagged(match["tag"].lower(), _unquote(match["value"]))
-    return _path(entry.source)
+    return _path(text)
 
 
 def is_network(entry: Entry) -> bool:

@@ -1,10 +1,11 @@
-"""What the check of a guest says: findings as data, and the chain from each fstab line to a disk."""
+"""What the check of a guest says: findings, the chain from each fstab line to a disk, and what the boot will do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
 from migration.str_enum import StrEnum
+from migration.target import ALL_TARGETS, Target
 
 
 class Severity(StrEnum):
@@ -43,6 +44,7 @@ class Finding(_Printable):
     file: str | None = None
     line: int | None = None
     device: str | None = None  # ECS device name of the disk it is about
+    targets: tuple[Target, ...] = ALL_TARGETS  # where it holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,58 @@ class EntryChain(_Printable):
     resolved: str
 
 
+class Outcome(StrEnum):
+    """What comes of one line, or of the whole boot, in the order from good to bad."""
+
+    MOUNTED = "mounted"  # of a line; for the whole boot it is BOOTS
+    BOOTS = "boots"
+    IGNORED = "ignored"  # the line mounts nothing, and the boot goes on at once
+    DELAYED = "delayed"  # the line mounts nothing, and the boot goes on after a while
+    UNKNOWN = "unknown"
+    WRONG_DISK = "wrong-disk"  # something else is mounted than what the line meant
+    EMERGENCY = "emergency"  # emergency mode, or no boot at all
+
+    def is_worse_than(self, other: Outcome) -> bool:
+        order = list(Outcome)
+        return order.index(self) > order.index(other)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineForecast(_Printable):
+    """What one line will do on a target. `line` is 0 for the kernel's own root=, which stands in no fstab."""
+
+    line: int
+    source: str
+    mountpoint: str
+    outcome: Outcome
+    reason: str  # in a clause, for people
+    device: str | None = None  # what the kernel calls it there: "/dev/sdb1"; None where there is no one name
+    seconds: float | None = None  # that the boot waits for it; None: without end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a guest will do when it is started on a target, line by line."""
+
+    target: Target
+    lines: tuple[LineForecast, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst of the lines: BOOTS, DELAYED, UNKNOWN, WRONG_DISK or EMERGENCY."""
+        worst = Outcome.BOOTS
+        for line in self.lines:
+            if line.outcome.is_worse_than(worst) and line.outcome is not Outcome.IGNORED:
+                worst = line.outcome
+        return worst
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the boot waits in all: devices are waited for side by side. None: without end."""
+        waits = [line.seconds for line in self.lines]
+        return None if None in waits else max((wait for wait in waits if wait), default=0.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict(_Printable):
     """The outcome of examining one guest: no findings at WARNING or above means it is clean."""
@@ -73,6 +127,7 @@ class Verdict(_Printable):
     operating_system: str  # PRETTY_NAME, "" where unknown
     findings: tuple[Finding, ...]
     chain: tuple[EntryChain, ...]
+    forecasts: tuple[Forecast, ...] = ()  # one for each target that was asked for
 
     @property
     def is_clean(self) -> bool:

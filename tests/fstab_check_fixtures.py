@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from fstab_check.boot_config import parse_boot_config
 from fstab_check.check import MAX_ENTRIES, check_guest
 from fstab_check.codes import Code
 from fstab_check.facts import FstabFile, Guest, PathKind, RootFilesystem
@@ -13,6 +14,7 @@ from fstab_check.layout import GuestDisk, GuestFilesystem, GuestLayout, GuestPar
 from fstab_check.mountpoint_check import paths_of_interest
 from migration.device import DeviceName
 from migration.disk import DiskRole
+from migration.target import ALL_TARGETS, Target
 from migration.verdict import Finding, Verdict
 
 ROOT_UUID = "11111111-1111-4111-8111-111111111111"
@@ -63,8 +65,12 @@ def make_guest(
     expected: Collection[str] = (),
     awaited: Collection[str] = (),
     file: FstabFile | None = None,
+    root_argument: str = f"UUID={ROOT_UUID}",
 ) -> Guest:
-    """Return a guest whose paths are all directories, but for `missing` and what `paths` says."""
+    """Return a guest whose paths are all directories, but for `missing` and what `paths` says.
+
+    Its boot loader tells the kernel `root_argument`, "" for a guest without a boot loader's configuration.
+    """
     content = text.encode() if isinstance(text, str) else text
     fstab = parse_fstab(content)
     kinds = dict.fromkeys(paths_of_interest(fstab, MAX_ENTRIES), PathKind.DIRECTORY)
@@ -73,12 +79,18 @@ def make_guest(
     return Guest(
         layout=layout, roots=roots or (root,), file=file or FstabFile(content=content),
         fstab=fstab, paths=kinds, expected=expected, awaited=awaited,
+        boot=parse_boot_config({"/boot/grub/grub.cfg": f"  linux /boot/vmlinuz root={root_argument} ro\n".encode()}),
     )  # fmt: skip
 
 
 def judge(text: str | bytes = GOOD_FSTAB, **facts: object) -> Verdict:
     """Return the verdict on `make_guest(text, **facts)`."""
-    return check_guest(make_guest(text, **facts))  # type: ignore[arg-type]  # passed on
+    return judge_on(ALL_TARGETS, text, **facts)
+
+
+def judge_on(targets: Sequence[Target], text: str | bytes = GOOD_FSTAB, **facts: object) -> Verdict:
+    """Return the verdict on `make_guest(text, **facts)`, for `targets`."""
+    return check_guest(make_guest(text, **facts), targets)  # type: ignore[arg-type]  # passed on
 
 
 def with_disks(*disks: GuestDisk) -> GuestLayout:

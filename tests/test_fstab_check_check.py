@@ -173,6 +173,10 @@ ROWS = [
     whole("no-root-line", Code.ROOT_ENTRY_MISSING, WARNING, None, DATA_LINE + XFS_LINE),
     whole("other-root", Code.ROOT_ENTRY_DIFFERS, ERROR, 1, f"UUID={DATA_UUID} / ext4\n" + XFS_LINE),
     whole("two-roots", Code.ROOT_AMBIGUOUS, INFO, None, GOOD_FSTAB, roots=(REAL_ROOT, OLD_ROOT)),
+    whole("root-by-name", Code.ROOT_ARGUMENT_NAME, INFO, 1, GOOD_FSTAB, root_argument="/dev/vda1"),
+    whole("root-nowhere", Code.ROOT_ARGUMENT_UNMATCHED, ERROR, 1, GOOD_FSTAB, root_argument="UUID=dead"),
+    whole("root-elsewhere", Code.ROOT_ARGUMENT_DIFFERS, ERROR, 1, GOOD_FSTAB, root_argument=f"UUID={DATA_UUID}"),
+    whole("no-boot-loader", Code.BOOT_CONFIG_UNEXAMINED, INFO, None, GOOD_FSTAB, root_argument=""),
     whole("forgotten-disk", Code.DISK_UNREFERENCED, WARNING, None, ROOT_LINE + DATA_LINE),
     whole("forgotten-encrypted-disk", Code.DISK_UNREFERENCED, WARNING, None, GOOD_FSTAB, layout=LUKS),
     whole("blank-disk", Code.DISK_BLANK, INFO, None, GOOD_FSTAB, layout=with_disks(data_disk(3))),
@@ -270,7 +274,8 @@ def test_disk_is_not_in_use_when_only_its_volume_group_is_there() -> None:
 def test_root_on_a_data_disk_uses_it() -> None:
     layout = GuestLayout(disks=(system_disk(partition(1, filesystem("vfat", "AB-CD"))), XVDB))
     root = RootFilesystem(volume=volume_of_partition(XVDB, XVDB.partitions[0]))
-    verdict = judge(f"UUID={DATA_UUID} / ext4\n", layout=layout, roots=(root,))
+    tag = f"UUID={DATA_UUID}"
+    verdict = judge(f"{tag} / ext4\n", layout=layout, roots=(root,), root_argument=tag)
     assert [finding.code for finding in verdict.findings] == [Code.ROOT_ON_DATA_DISK]
 
 

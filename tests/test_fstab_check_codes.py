@@ -32,3 +32,6 @@ def test_documented_json_has_the_keys_that_are_written() -> None:
     assert documented.keys() == written.keys()
     assert documented["findings"][0].keys() == written["findings"][0].keys()
     assert documented["lines"][0].keys() == written["lines"][0].keys()
+    documented, written = documented["targets"]["virtio"], written["targets"]["virtio"]
+    assert documented.keys() == written.keys()
+    assert documented["lines"][0].keys() == written["lines"][0].keys()

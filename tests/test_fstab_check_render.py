@@ -14,7 +14,7 @@ from tests.fstab_check_fixtures import DATA_UUID, GOOD_FSTAB, ROOT_LINE, XFS_LIN
 
 def test_text_shows_the_chain_of_every_line() -> None:
     text = render_text(judge(ROOT_LINE + "/dev/vdb1 /data ext4 defaults 0 0\n" + XFS_LINE))
-    assert f"fstab:2  /dev/vdb1 → xvdb1 → ext4 UUID {DATA_UUID} → /data\n" in text
+    assert f"fstab:2  /dev/vdb1 → xvdb1 → ext4 UUID {DATA_UUID} → /data → there vdb1\n" in text
     assert text.startswith("Root file system: xvda1 (unknown Linux)\n")
     assert text.endswith("\nclean: 3 lines of fstab checked, 1 note\n")
 

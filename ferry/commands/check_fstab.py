@@ -11,7 +11,10 @@ import click
 from ferry.options import cloud_options_for_a_bucket, json_option, make_cloud, workspace_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from migration.cloud import Cloud
+    from migration.target import Target
     from migration.verdict import Verdict
 
 
@@ -19,10 +22,17 @@ if TYPE_CHECKING:
 @click.argument("disks", nargs=-1, metavar="[DISK]...")
 @workspace_option(required=False)
 @cloud_options_for_a_bucket
+@click.option(
+    "--target",
+    "target_words",
+    multiple=True,
+    metavar="BUS",
+    help="What the disks will hang on: virtio, scsi, sata, ide, nvme, xen, vmware. May be repeated.  [default: all]",
+)
 @json_option
 def command(
     disks: tuple[str, ...], workspace: Path | None, region_id: str, ecs_endpoint: str, oss_endpoint: str,
-    *, oss_cname: bool, as_json: bool,
+    target_words: tuple[str, ...], *, oss_cname: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Check that /etc/fstab matches the exported disks.
 
@@ -34,17 +44,20 @@ def command(
     be read so: download them first.
     """
     from migration.errors import InvalidInput, MigrationError  # noqa: PLC0415
+    from migration.target import parse_targets  # noqa: PLC0415
 
     read: dict[str, int] = {}
     try:
+        targets = parse_targets(target_words)
         if any(word.startswith("oss://") for word in disks):
             if len(disks) > 1:
                 raise InvalidInput("an oss:// address stands for all disks of its export", "give it alone")
             if not region_id:
                 raise InvalidInput(f"{disks[0]}: the bucket's region is not told", "say it: --region cn-hangzhou")
-            verdict, read = _judge_in_bucket(make_cloud(region_id, ecs_endpoint, oss_endpoint, oss_cname), disks[0])
+            cloud = make_cloud(region_id, ecs_endpoint, oss_endpoint, oss_cname)
+            verdict, read = _judge_in_bucket(cloud, disks[0], targets)
         else:
-            verdict = _judge(disks, workspace)
+            verdict = _judge(disks, workspace, targets)
     except MigrationError as error:
         # Whatever kept us from looking, a program that asked must see 2, not that error's own code.
         error.exit_code = 2
@@ -53,20 +66,21 @@ def command(
     sys.exit(0 if verdict.is_clean else 1)
 
 
-def _judge(disks: tuple[str, ...], workspace: Path | None) -> Verdict:
+def _judge(disks: tuple[str, ...], workspace: Path | None, targets: Sequence[Target]) -> Verdict:
     """Look into disks that lie on this machine."""
     from fstab_check.examine import examine_guest  # noqa: PLC0415
     from migration.disk_file import find_disks, find_disks_in  # noqa: PLC0415
     from migration.errors import InvalidInput  # noqa: PLC0415
 
     if disks:
-        return examine_guest(find_disks(disks))
+        return examine_guest(find_disks(disks), targets=targets)
     if workspace is None:
         raise InvalidInput("no disks given", "name them, or give --workspace")
-    return examine_guest(find_disks_in(workspace / "disks"), expected_devices=_devices_of_image(workspace))
+    disks_there, expected = find_disks_in(workspace / "disks"), _devices_of_image(workspace)
+    return examine_guest(disks_there, expected_devices=expected, targets=targets)
 
 
-def _judge_in_bucket(cloud: Cloud, address: str) -> tuple[Verdict, dict[str, int]]:
+def _judge_in_bucket(cloud: Cloud, address: str, targets: Sequence[Target]) -> tuple[Verdict, dict[str, int]]:
     """Look into an export where it lies; return the verdict, and how many bytes of how many that took."""
     from ferry.image_of_export import find_image  # noqa: PLC0415
     from fstab_check.examine import examine_guest  # noqa: PLC0415
@@ -82,7 +96,7 @@ def _judge_in_bucket(cloud: Cloud, address: str) -> tuple[Verdict, dict[str, int
         cloud, credentials, bucket=export.bucket, image_id=export.image_id, prefix=export.prefix, image=image
     )
     with open_remote_disks(objects, cloud, credentials) as view:
-        verdict = examine_guest(view.disks, stop=view.stop)
+        verdict = examine_guest(view.disks, targets=targets, stop=view.stop)
     return verdict, {"bytes_read": view.bytes_read, "bytes_total": view.bytes_total}
 
 

@@ -1,0 +1,175 @@
+"""Foretells the boot on a target: for every line whether it is mounted, waited for, ignored, or ends in emergency mode.
+
+systemd makes of each line a mount unit that local-fs.target requires. It waits for the device (90 seconds, or what
+`x-systemd.device-timeout=` says), then mounts; where either fails, local-fs.target fails and emergency mode follows.
+`nofail` and network mounts are only wanted. (Read in systemd's `fstab-generator.c` and `mount.c`, version 252; every
+rule here is held against real boots by tests/boot_matrix.py.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fstab_check.arrival import arrive, device_there
+from fstab_check.boot_arguments import forecast_root
+from fstab_check.codes import Code
+from fstab_check.facts import Guest, Line, PathKind
+from fstab_check.fstab import Entry
+from fstab_check.layout import Volume, is_same_volume
+from fstab_check.line_check import can_mount
+from fstab_check.mountpoint_check import normal_path
+from fstab_check.resolve import Resolution
+from fstab_check.sources import SourceKind, waits_for_network
+from fstab_check.timespan import parse_timespan
+from migration.target import Target
+from migration.verdict import Forecast, LineForecast, Outcome
+
+DEVICE_TIMEOUT = 90.0  # seconds; DefaultTimeoutStartSec of systemd as it comes
+
+# Mounted by systemd itself before it reads fstab, which cannot change that (mount_point_is_api in systemd).
+_OWN_MOUNTS = ("/proc", "/sys", "/dev", "/run")
+_OWN_MOUNTS_BELOW = ("/proc/", "/sys/", "/run/user", "/dev/")
+
+# Ways that end somewhere nobody could look, or where chance decides.
+_UNKNOWN = frozenset(
+    {
+        Code.SOURCE_UNEXAMINED, Code.MAPPING_UNEXAMINED, Code.TAG_AMBIGUOUS,
+        Code.CLOUD_DISK_PATH, Code.SOURCE_UNKNOWN,
+    }
+)  # fmt: skip
+
+# Ways that end at a device that is there, with nothing on it that can be mounted: that fails without a wait.
+_FAILS_AT_ONCE = frozenset({Code.FILESYSTEM_MISSING, Code.WHOLE_DISK_PARTITIONED})
+
+
+@dataclass(frozen=True, slots=True)
+class _Fate:
+    """What comes of a line: `seconds` are waited, `math.inf` for ever."""
+
+    outcome: Outcome
+    reason: str
+    seconds: float = 0.0
+    device: str | None = None
+
+
+def forecast(lines: Sequence[Line], guest: Guest, target: Target) -> Forecast:
+    """Return what the guest will do when it is started with its disks on the bus of `target`."""
+    taken: dict[str, int] = {}
+    told = [*forecast_root(guest, target)]
+    for line in lines:
+        fate = _fate_of(line, guest, target, taken)
+        told.append(
+            LineForecast(
+                line=line.entry.line, source=line.entry.source, mountpoint=line.entry.mountpoint,
+                outcome=fate.outcome, reason=fate.reason, device=fate.device,
+                seconds=None if math.isinf(fate.seconds) else fate.seconds,
+            )
+        )  # fmt: skip
+    return Forecast(target=target, lines=tuple(told))
+
+
+def device_timeout(entry: Entry) -> float:
+    """Return how many seconds systemd waits for the device of `entry`, `math.inf` for ever."""
+    seconds = parse_timespan(entry.mount_options.get("x-systemd.device-timeout", ""))
+    if seconds is None:
+        return DEVICE_TIMEOUT
+    return seconds or math.inf  # 0 switches the limit off
+
+
+def _fate_of(line: Line, guest: Guest, target: Target, taken: dict[str, int]) -> _Fate:
+    fate = _fate_of_mountpoint(line.entry, taken)
+    if fate is not None:
+        return fate
+    if line.source.kind is SourceKind.NETWORK:
+        return _lost(line.entry, "the server cannot answer", waits=waits_for_network(line.entry))
+    if line.source.kind is SourceKind.PSEUDO:
+        return _Fate(Outcome.MOUNTED, "no disk needed")
+    if line.source.kind is SourceKind.FILE:
+        return _fate_of_path(line, guest)
+    return _fate_of_disk(line, arrive(line.source, guest, target), guest, target)
+
+
+def _fate_of_mountpoint(entry: Entry, taken: dict[str, int]) -> _Fate | None:
+    """Return what comes of a line whatever its source is; `taken` knows the lines before it by their mount points."""
+    if entry.is_noauto and not entry.is_automount:
+        return _Fate(Outcome.IGNORED, "noauto: nothing mounts it at boot")
+    if entry.is_swap:
+        return None
+    if not entry.mountpoint.startswith("/"):
+        return _Fate(Outcome.IGNORED, "the second field is no absolute path")
+    path = normal_path(entry.mountpoint)
+    if path in _OWN_MOUNTS or path.startswith(_OWN_MOUNTS_BELOW):
+        return _Fate(Outcome.MOUNTED, "systemd mounts this by itself")
+    first = taken.setdefault(path, entry.line)
+    return None if first == entry.line else _Fate(Outcome.IGNORED, f"line {first} has this mount point")
+
+
+def _fate_of_path(line: Line, guest: Guest) -> _Fate:
+    kind = guest.paths.get(normal_path(line.entry.source))
+    if kind is None:
+        return _Fate(Outcome.UNKNOWN, "its source lies on another mount, where nobody looked")
+    if kind is PathKind.MISSING and not line.entry.is_bind:  # systemd makes the directory for a bind mount
+        return _lost(line.entry, "its source does not exist", waits=False)
+    return _onto(line, guest, _Fate(Outcome.MOUNTED, "a path in the guest"))
+
+
+def _fate_of_disk(line: Line, there: Resolution, guest: Guest, target: Target) -> _Fate:
+    if there.is_open or line.resolution.is_open:
+        return _Fate(Outcome.UNKNOWN, "a disk that has not come yet decides")
+    if there.volume is None or there.failure is not None:
+        return _fate_of_failure(line.entry, there)
+    if line.entry.is_root and not is_same_volume(there.volume, guest.root.volume):
+        return _LEFT_AS_IT_IS
+    return _fate_of_volume(line, there.volume, guest, target)
+
+
+def _fate_of_failure(entry: Entry, there: Resolution) -> _Fate:
+    if there.failure in _UNKNOWN:
+        return _Fate(Outcome.UNKNOWN, there.evidence or "nobody could look")
+    if entry.is_root:
+        return _LEFT_AS_IT_IS
+    if there.failure in _FAILS_AT_ONCE:
+        return _lost(entry, "nothing is on it that can be mounted", waits=False)
+    return _lost(entry, "its device does not appear", waits=True)
+
+
+# The root is mounted when systemd reads fstab: only the remounting, with the options of the line, fails.
+_LEFT_AS_IT_IS = _Fate(Outcome.IGNORED, "the root stays as the kernel mounted it, maybe read-only")
+
+
+def _fate_of_volume(line: Line, volume: Volume, guest: Guest, target: Target) -> _Fate:
+    entry, meant = line.entry, line.resolution.volume
+    device = device_there(volume, guest, target)
+    if not can_mount(entry.fstype, volume.type):
+        return _lost(entry, f"it holds {volume.type}, not {entry.fstype}", waits=False)
+    if meant is not None and not is_same_volume(meant, volume):
+        return _Fate(Outcome.WRONG_DISK, f"it meant {meant.place}, and gets {volume.place}", device=device)
+    return _onto(line, guest, _Fate(Outcome.MOUNTED, _found(volume), device=device))
+
+
+def _onto(line: Line, guest: Guest, fate: _Fate) -> _Fate:
+    """Return `fate`, unless the mount point is in the way."""
+    kind = None if line.entry.is_swap else guest.paths.get(normal_path(line.entry.mountpoint))
+    if kind in {PathKind.FILE, PathKind.OTHER} and not line.entry.is_bind:
+        return _lost(line.entry, "its mount point is no directory", waits=False)
+    return fate
+
+
+def _lost(entry: Entry, reason: str, *, waits: bool) -> _Fate:
+    """Return what comes of a line that cannot be mounted; `waits` says that systemd waits before it knows."""
+    seconds = device_timeout(entry) if waits else 0.0
+    if entry.is_automount:
+        return _Fate(Outcome.IGNORED, f"{reason}; whoever looks into it gets an error")
+    if entry.is_nofail:
+        return _Fate(Outcome.IGNORED, f"{reason}; nofail")
+    if entry.is_swap or waits_for_network(entry):
+        return _Fate(Outcome.DELAYED if seconds else Outcome.IGNORED, f"{reason}; the boot goes on", seconds)
+    wait = "" if not seconds else " for ever" if math.isinf(seconds) else f" {seconds:g} s"
+    return _Fate(Outcome.EMERGENCY, f"{reason}; waited for{wait}" if wait else reason, seconds)
+
+
+def _found(volume: Volume) -> str:
+    content = volume.content
+    return f"{content.type} {content.uuid}".strip() if content else ""
