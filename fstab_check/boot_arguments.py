@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from fstab_check.arrival import arrive, device_there
 from fstab_check.boot_config import BootConfig, KernelEntry
 from fstab_check.codes import Code
+from fstab_check.drivers import is_reached, lost_targets
 from fstab_check.facts import Guest
 from fstab_check.layout import is_same_volume
 from fstab_check.sources import SourceKind, parse_device_text
@@ -31,12 +32,17 @@ def root_arguments(guest: Guest) -> list[str]:
 def forecast_root(guest: Guest, target: Target) -> Iterator[LineForecast]:
     """Yield what becomes of each `root=`; one of unknown outcome where none was found, or where they differ."""
     told = [_forecast(value, guest, target) for value in root_arguments(guest)]
-    if not told:
+    if lost_targets(guest.kernels, [target]):
+        missing = ", ".join(guest.kernels[0].missing_for(target))
+        yield _line("root=", Outcome.EMERGENCY, f"kernel {guest.kernels[0].release} and its initramfs lack {missing}")
+    elif not told:
         where = ", ".join(guest.boot.files[:4]) or "none was found"
         yield _line("root=", Outcome.UNKNOWN, f"no boot loader configuration says where the root is ({where})")
     elif len({line.outcome for line in told}) > 1:
         values = " or ".join(line.source for line in told)
         yield _line(values, Outcome.UNKNOWN, "the boot entries differ, and it is not followed which one starts")
+    elif told[0].outcome is Outcome.MOUNTED and not is_reached(guest.kernels, target):
+        yield _line(told[0].source, Outcome.UNKNOWN, "whether the initramfs has the bus's driver could not be seen")
     else:
         yield from told
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from fstab_check.boot_arguments import check_root_arguments
 from fstab_check.codes import Code
 from fstab_check.disk_check import check_disks, check_expected
+from fstab_check.drivers import check_drivers
 from fstab_check.facts import Guest, Line
 from fstab_check.forecast import forecast
 from fstab_check.fstab import FSTAB
@@ -80,6 +81,7 @@ def check_guest(guest: Guest, targets: Sequence[Target] = ALL_TARGETS) -> Verdic
         *_check_twice(lines),
         *_check_root(lines, guest),
         *check_root_arguments(guest, targets),
+        *check_drivers(guest.kernels, targets),
         *_check_disks(lines, guest),
     ]
     return Verdict(

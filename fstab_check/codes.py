@@ -59,6 +59,8 @@ class Code(StrEnum):
     ROOT_ARGUMENT_UNMATCHED = "root-argument-unmatched"
     ROOT_ARGUMENT_DIFFERS = "root-argument-differs"
     BOOT_CONFIG_UNEXAMINED = "boot-config-unexamined"
+    DRIVER_MISSING = "driver-missing"
+    DRIVER_UNEXAMINED = "driver-unexamined"
 
     # The disks
     DISK_UNREFERENCED = "disk-unreferenced"

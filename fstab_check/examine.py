@@ -12,6 +12,7 @@ from fstab_check.check import MAX_ENTRIES, check_guest, follow_lines
 from fstab_check.facts import Guest
 from fstab_check.fstab import parse_fstab
 from fstab_check.guest import Refused, open_guest
+from fstab_check.kernel_files import read_kernels
 from fstab_check.mountpoint_check import paths_of_interest
 from fstab_check.root import find_roots, look_at_paths, mount_root, read_fstab
 from fstab_check.survey import names_of, survey_guest
@@ -69,4 +70,5 @@ def examine_guest(
         )
         # Last, because it mounts more than the root, and paths are of the root file system.
         boot_files = read_boot_files(g, follow_lines(guest), survey.paths)
-    return check_guest(replace(guest, boot=parse_boot_config(boot_files)), targets)
+        kernels = read_kernels(g)
+    return check_guest(replace(guest, boot=parse_boot_config(boot_files), kernels=kernels), targets)

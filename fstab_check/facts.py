@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fstab_check.boot_config import BootConfig
 from fstab_check.codes import Code
+from fstab_check.drivers import KernelDrivers
 from fstab_check.fstab import Entry, Fstab
 from fstab_check.layout import GuestLayout, Volume
 from fstab_check.resolve import Resolution
@@ -61,6 +62,7 @@ class Guest:
     fstab: Fstab
     paths: Mapping[str, PathKind] = field(default_factory=dict)  # those that could be asked for
     boot: BootConfig = field(default_factory=BootConfig)
+    kernels: tuple[KernelDrivers, ...] = ()
     expected: Collection[str] = ()
     awaited: Collection[str] = ()
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from fstab_check.boot_config import parse_boot_config
 from fstab_check.check import MAX_ENTRIES, check_guest
 from fstab_check.codes import Code
+from fstab_check.drivers import KernelDrivers
 from fstab_check.facts import FstabFile, Guest, PathKind, RootFilesystem
 from fstab_check.fstab import parse_fstab
 from fstab_check.layout import GuestDisk, GuestFilesystem, GuestLayout, GuestPartition, volume_of_partition
@@ -26,6 +27,13 @@ ROOT_LINE = f"UUID={ROOT_UUID} / ext4 defaults 1 1\n"
 DATA_LINE = f"UUID={DATA_UUID} /data ext4 defaults 0 2\n"
 XFS_LINE = f"UUID={XFS_UUID} /srv xfs defaults 0 0\n"
 GOOD_FSTAB = ROOT_LINE + DATA_LINE + XFS_LINE
+
+ALL_DRIVERS = KernelDrivers(
+    release="6.1.0-1",
+    modules=frozenset(
+        {"virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "ahci", "ata_piix", "nvme", "xen_blkfront", "vmw_pvscsi"}
+    ),
+)
 
 
 def filesystem(type_: str, uuid: str = "", label: str = "", sub: str = "") -> GuestFilesystem:
@@ -66,6 +74,7 @@ def make_guest(
     awaited: Collection[str] = (),
     file: FstabFile | None = None,
     root_argument: str = f"UUID={ROOT_UUID}",
+    kernels: tuple[KernelDrivers, ...] = (ALL_DRIVERS,),
 ) -> Guest:
     """Return a guest whose paths are all directories, but for `missing` and what `paths` says.
 
@@ -78,7 +87,7 @@ def make_guest(
     root = RootFilesystem(volume=volume_of_partition(layout.disks[0], layout.disks[0].partitions[0]))
     return Guest(
         layout=layout, roots=roots or (root,), file=file or FstabFile(content=content),
-        fstab=fstab, paths=kinds, expected=expected, awaited=awaited,
+        fstab=fstab, paths=kinds, expected=expected, awaited=awaited, kernels=kernels,
         boot=parse_boot_config({"/boot/grub/grub.cfg": f"  linux /boot/vmlinuz root={root_argument} ro\n".encode()}),
     )  # fmt: skip
 

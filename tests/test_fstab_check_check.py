@@ -9,6 +9,7 @@ from _pytest.mark.structures import ParameterSet
 
 from fstab_check.check import MAX_ENTRIES, check_guest
 from fstab_check.codes import Code
+from fstab_check.drivers import KernelDrivers
 from fstab_check.facts import FstabFile, PathKind, RootFilesystem
 from fstab_check.layout import GuestDisk, GuestLayout, LogicalVolume, RaidArray, VolumeGroup, volume_of_partition
 from fstab_check.line_check import can_mount
@@ -61,6 +62,8 @@ BTRFS = with_disks(
 COPY = with_disks(data_disk(3, content=filesystem("ext4", DATA_UUID)))
 BROKEN = with_disks(GuestDisk(name=DeviceName(3), role=DiskRole.DATA, unexamined="Input/output error"))
 GAP = with_disks(data_disk(4, partition(1, filesystem("ext4", "e"))))  # and no xvdd before it
+VIRTIO_KERNEL = KernelDrivers(release="6.1", modules=frozenset({"virtio_pci", "virtio_blk"}))
+UNREAD_KERNEL = KernelDrivers(release="6.1", unexamined="packed by lz4")
 OLD_ROOT = RootFilesystem(volume=volume_of_partition(XVDB, XVDB.partitions[0]))
 REAL_ROOT = RootFilesystem(volume=volume_of_partition(XVDA, XVDA.partitions[0]))
 
@@ -177,6 +180,8 @@ ROWS = [
     whole("root-nowhere", Code.ROOT_ARGUMENT_UNMATCHED, ERROR, 1, GOOD_FSTAB, root_argument="UUID=dead"),
     whole("root-elsewhere", Code.ROOT_ARGUMENT_DIFFERS, ERROR, 1, GOOD_FSTAB, root_argument=f"UUID={DATA_UUID}"),
     whole("no-boot-loader", Code.BOOT_CONFIG_UNEXAMINED, INFO, None, GOOD_FSTAB, root_argument=""),
+    whole("no-driver", Code.DRIVER_MISSING, INFO, None, GOOD_FSTAB, kernels=(VIRTIO_KERNEL,)),
+    whole("odd-initramfs", Code.DRIVER_UNEXAMINED, INFO, None, GOOD_FSTAB, kernels=(UNREAD_KERNEL,)),
     whole("forgotten-disk", Code.DISK_UNREFERENCED, WARNING, None, ROOT_LINE + DATA_LINE),
     whole("forgotten-encrypted-disk", Code.DISK_UNREFERENCED, WARNING, None, GOOD_FSTAB, layout=LUKS),
     whole("blank-disk", Code.DISK_BLANK, INFO, None, GOOD_FSTAB, layout=with_disks(data_disk(3))),

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from fstab_check.codes import Code
+from fstab_check.drivers import KernelDrivers
 from fstab_check.facts import PathKind
 from fstab_check.layout import GuestLayout
 from fstab_check.timespan import parse_timespan
@@ -14,6 +15,7 @@ from migration.errors import InvalidInput
 from migration.target import Target, parse_targets
 from migration.verdict import Forecast, LineForecast, Outcome, Severity
 from tests.fstab_check_fixtures import (
+    ALL_DRIVERS,
     DATA_UUID,
     GOOD_FSTAB,
     ROOT_LINE,
@@ -164,6 +166,22 @@ def test_root_argument_of_the_kernel(argument: str, outcomes: dict[Target, Outco
         assert list(found.targets) == lost
         assert found.severity is (Severity.ERROR if len(lost) == len(outcomes) else Severity.INFO)
         assert (found.file, found.line) == ("/boot/grub/grub.cfg", 1)
+
+
+def test_driver_that_the_initramfs_lacks_ends_the_boot_on_that_bus() -> None:
+    cloud = KernelDrivers(release="6.1-cloud", modules=ALL_DRIVERS.modules - {"ahci", "vmw_pvscsi"})
+    verdict = judge_on(list(Target), kernels=(cloud,))
+    outcomes = {forecast.target: forecast.outcome for forecast in verdict.forecasts}
+    lost = {target for target, outcome in outcomes.items() if outcome is EMERGENCY}
+    assert lost == {Target.SATA, Target.VMWARE} == set(finding(verdict, Code.DRIVER_MISSING).targets)
+    assert finding(judge_on([Target.SATA], kernels=(cloud,)), Code.DRIVER_MISSING).severity is Severity.ERROR
+
+
+def test_driver_that_nobody_could_look_for_is_not_taken_for_there() -> None:
+    unread = KernelDrivers(release="6.1", unexamined="packed by lz4")
+    for kernels in ((), (unread,), (ALL_DRIVERS, unread), (ALL_DRIVERS, KernelDrivers(release="5"))):
+        assert foretell(GOOD_FSTAB, Target.SATA, kernels=kernels).outcome is UNKNOWN, kernels
+    assert foretell(GOOD_FSTAB, Target.VIRTIO, kernels=()).outcome is Outcome.BOOTS, "the guest has run on it"
 
 
 def test_whole_boot_is_as_bad_as_its_worst_line() -> None:

@@ -1,0 +1,84 @@
+"""Fetches out of a guest what tells its drivers: each kernel's built-in list and its initramfs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import posixpath
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fstab_check.drivers import KernelDrivers
+from fstab_check.guest import Refused, refusals
+from fstab_check.initramfs import Unlisted, list_modules
+
+if TYPE_CHECKING:
+    import guestfs
+
+log = logging.getLogger(__name__)
+
+MAX_KERNELS = 3  # the newest; each costs seconds under emulation
+MAX_INITRAMFS = 512 * 1024**2  # bytes
+MAX_BUILTIN = 4 * 1024**2
+
+_KERNEL = re.compile(r"vmlinu[xz]-(?P<release>[\w.+-]+)")
+_NOT_MEANT = ("rescue", "kdump", "memtest")
+# Debian and Ubuntu; Red Hat, SUSE and the vendor's own Linux; SUSE of old.
+_INITRAMFS = ("/boot/initrd.img-{}", "/boot/initramfs-{}.img", "/boot/initrd-{}")
+_MODULES = ("/lib/modules/{}", "/usr/lib/modules/{}")
+
+
+def read_kernels(g: guestfs.GuestFS) -> tuple[KernelDrivers, ...]:
+    """Return the newest kernels in /boot of the mounted guest, with the drivers that each has to find its root by."""
+    with contextlib.suppress(Refused), refusals(g):
+        if not g.is_dir("/boot", followsymlinks=True):
+            return ()
+        names = [match["release"] for name in g.ls("/boot") if (match := _KERNEL.fullmatch(name))]
+        releases = [name for name in names if not any(word in name for word in _NOT_MEANT)]
+        return tuple(_read_kernel(g, release) for release in sorted(releases, key=_version, reverse=True)[:MAX_KERNELS])
+    return ()
+
+
+def _version(release: str) -> list[tuple[int, str]]:
+    """Return a key that sorts 6.10 after 6.9."""
+    words = re.findall(r"\d+|[^\d]+", release)
+    return [(int(word), "") if word.isdigit() else (0, word) for word in words]
+
+
+def _read_kernel(g: guestfs.GuestFS, release: str) -> KernelDrivers:
+    try:
+        with refusals(g):
+            built_in = _read_built_in(g, release)
+            return KernelDrivers(release=release, modules=built_in | _read_initramfs(g, release))
+    except (Refused, Unlisted) as reason:
+        return KernelDrivers(release=release, unexamined=f"{reason}")
+
+
+def _read_built_in(g: guestfs.GuestFS, release: str) -> frozenset[str]:
+    for folder in _MODULES:
+        path = f"{folder.format(release)}/modules.builtin"
+        if g.is_file(path, followsymlinks=True):
+            text = bytes(g.pread(path, MAX_BUILTIN, 0)).decode("utf-8", "replace")
+            return frozenset(_module_name(line) for line in text.splitlines() if line)
+    raise Unlisted(f"there is no modules.builtin of {release}")
+
+
+def _module_name(path: str) -> str:
+    return posixpath.basename(path).partition(".ko")[0].replace("-", "_")
+
+
+def _read_initramfs(g: guestfs.GuestFS, release: str) -> frozenset[str]:
+    for pattern in _INITRAMFS:
+        path = pattern.format(release)
+        if not g.is_file(path, followsymlinks=True):
+            continue
+        size = g.filesize(path)
+        if size > MAX_INITRAMFS:
+            raise Unlisted(f"{path} has {size} bytes, more than any initramfs")
+        with tempfile.TemporaryDirectory(prefix="ferry-initramfs-") as folder:
+            copy = Path(folder, "initramfs")
+            g.download(path, str(copy))
+            return list_modules(copy)
+    raise Unlisted(f"there is no initramfs of {release} in /boot")
