@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 MAX_KERNELS = 3  # the newest; each costs seconds under emulation
 MAX_INITRAMFS = 512 * 1024**2  # bytes
-MAX_BUILTIN = 4 * 1024**2
+MAX_BUILTIN = 2 * 1024**2  # libguestfs hands out less than 4 MiB at once
 
 _KERNEL = re.compile(r"vmlinu[xz]-(?P<release>[\w.+-]+)")
 _NOT_MEANT = ("rescue", "kdump", "memtest")

@@ -24,6 +24,17 @@ def make_tree(folder: Path, files: Mapping[str, str]) -> Path:
     return folder
 
 
+def make_cpio(*names: str, size: int = 3) -> bytes:
+    """Return a newc archive, what an initramfs is, with files of `size` bytes."""
+    archive = b""
+    for name in (*names, "TRAILER!!!"):
+        encoded, content = name.encode() + b"\0", b"x" * (0 if name == "TRAILER!!!" else size)
+        fields = (0, 0o100644, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(encoded), 0)
+        header = b"070701" + b"".join(b"%08x" % field for field in fields) + encoded
+        archive += header + bytes(-len(header) % 4) + content + bytes(-len(content) % 4)
+    return archive
+
+
 def make_ext4(image: Path, *, uuid: str, label: str = "", tree: Path | None = None, mib: int = 16) -> Path:
     content = ["-d", str(tree)] if tree else []
     run(["mke2fs", "-q", "-t", "ext4", "-U", uuid, "-L", label, *content, image, f"{mib}M"])

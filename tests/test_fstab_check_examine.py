@@ -20,8 +20,9 @@ from migration.acceleration import kvm_works
 from migration.disk import Disk, DiskRole
 from migration.errors import GuestError, InvalidInput
 from migration.run import run
-from migration.verdict import Verdict
-from tests.fstab_check_disks import MIB, disk_of, make_ext4, make_partitioned, make_tree, make_xfs
+from migration.target import Target
+from migration.verdict import Outcome, Verdict
+from tests.fstab_check_disks import MIB, disk_of, make_cpio, make_ext4, make_partitioned, make_tree, make_xfs
 
 if TYPE_CHECKING:
     import guestfs
@@ -150,6 +151,7 @@ def test_examine_finds_the_root_on_lvm_and_follows_every_kind_of_volume(built: d
         (Code.VOLUME_INCOMPLETE, 3),
         (Code.MAPPING_UNEXAMINED, 5),
         (Code.MOUNTPOINT_MISSING, 5),
+        (Code.BOOT_CONFIG_UNEXAMINED, None),
         (Code.DISK_NOT_GIVEN, None),
     ]
     assert verdict.errors[0].evidence == (
@@ -165,7 +167,7 @@ def test_examine_finds_the_root_in_a_btrfs_subvolume_before_an_old_copy(built: d
     # The order in which disks are given says nothing; their names do.
     verdict = examine_guest([disk_of(data, "xvdb"), disk_of(built["btrfs"], "xvda")])
     assert verdict.root == "xvda1:subvol @"
-    assert codes_of(verdict) == [(Code.ROOT_AMBIGUOUS, None)]
+    assert codes_of(verdict) == [(Code.ROOT_AMBIGUOUS, None), (Code.BOOT_CONFIG_UNEXAMINED, None)]
     assert verdict.findings[0].evidence == "also: xvdb2"
     assert [(entry.device, entry.partition) for entry in verdict.chain] == [("xvda", 1), ("xvdb", 2)]
 
@@ -183,7 +185,13 @@ def test_examine_is_clean_for_a_server_as_the_cloud_makes_them(tmp_path: Path) -
         f"/dev/vdb1 /data ext4 defaults 0 0\nUUID={C} /srv xfs defaults,nofail 0 0\n"
         "tmpfs /tmp tmpfs size=64m 0 0\n/swapfile none swap sw 0 0\n/data/www /var/www none bind 0 0\n"
     )
-    tree = make_tree(tmp_path / "tree", {"etc/fstab": fstab, "swapfile": "", "data/.keep": "", "srv/.keep": ""})
+    grub = f"menuentry x {{\n  linux /boot/vmlinuz-5.10 root=UUID={A} ro console=ttyS0\n}}\n"
+    boot = {
+        "boot/grub2/grub.cfg": grub, "boot/vmlinuz-5.10": "",
+        "lib/modules/5.10/modules.builtin": "kernel/drivers/virtio/virtio_pci.ko\nkernel/drivers/scsi/sd_mod.ko\n",
+        "boot/initramfs-5.10.img": make_cpio("lib/virtio_blk.ko", "lib/virtio_scsi.ko.xz").decode(),
+    }  # fmt: skip
+    tree = make_tree(tmp_path / "tree", {"etc/fstab": fstab, "swapfile": "", "data/.keep": "", "srv/.keep": "", **boot})
     root = make_ext4(tmp_path / "root.img", uuid=A, label="root", tree=tree)
     data = make_ext4(tmp_path / "data.img", uuid=B)
     disks = [
@@ -193,7 +201,7 @@ def test_examine_is_clean_for_a_server_as_the_cloud_makes_them(tmp_path: Path) -
     ]
     before = [disk.path.read_bytes() for disk in disks]
     verdict = examine_guest(disks)
-    assert verdict.is_clean
+    assert verdict.is_clean, verdict.findings
     assert verdict.root == "xvda1"
     assert verdict.operating_system == 'Test Linux 9 ("Nine")'
     assert codes_of(verdict) == [
@@ -201,7 +209,14 @@ def test_examine_is_clean_for_a_server_as_the_cloud_makes_them(tmp_path: Path) -
         (Code.MOUNTPOINT_MISSING, 5),
         (Code.FILE_UNEXAMINED, 7),
         (Code.MOUNTPOINT_MISSING, 7),
+        (Code.DRIVER_MISSING, None),
     ]
+    fates = {forecast.target: forecast.lines for forecast in verdict.forecasts}
+    # Not BOOTS: a bind mount's source lies on another mount, where nobody looked.
+    assert [line.outcome for line in fates[Target.VIRTIO]] == [Outcome.MOUNTED] * 6 + [Outcome.UNKNOWN]
+    assert [line.outcome for line in fates[Target.SCSI]][:3] == [Outcome.MOUNTED, Outcome.MOUNTED, Outcome.EMERGENCY]
+    assert fates[Target.SATA][0].outcome is Outcome.EMERGENCY
+    assert fates[Target.VIRTIO][3].device == "/dev/vdc"
     assert [(entry.device, entry.partition, entry.filesystem, entry.uuid) for entry in verdict.chain[:3]] == [
         ("xvda", 1, "ext4", A),
         ("xvdb", 1, "ext4", B),

@@ -13,19 +13,9 @@ import pytest
 from fstab_check import initramfs
 from fstab_check.initramfs import Unlisted, list_modules
 from migration.run import run
+from tests.fstab_check_disks import make_cpio
 
 FILES = ("bin/busybox", "lib/modules/6.1/kernel/drivers/block/virtio_blk.ko", "usr/lib/modules/6.1/virtio-scsi.ko.xz")
-
-
-def cpio(*names: str, size: int = 3) -> bytes:
-    """Return a newc archive with files of `size` bytes."""
-    archive = b""
-    for name in (*names, "TRAILER!!!"):
-        encoded, content = name.encode() + b"\0", b"x" * (0 if name == "TRAILER!!!" else size)
-        fields = (0, 0o100644, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(encoded), 0)
-        header = b"070701" + b"".join(b"%08x" % field for field in fields) + encoded
-        archive += header + bytes(-len(header) % 4) + content + bytes(-len(content) % 4)
-    return archive
 
 
 def zstd(data: bytes, folder: Path) -> bytes:
@@ -44,20 +34,20 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("packer", PACKERS)
-@pytest.mark.parametrize("before", [b"", cpio("kernel/x86/microcode/GenuineIntel.bin", size=5000) + bytes(600)])
+@pytest.mark.parametrize("before", [b"", make_cpio("kernel/x86/microcode/GenuineIntel.bin", size=5000) + bytes(600)])
 def test_modules_are_listed(tmp_path: Path, packer: str, before: bytes) -> None:
     path = tmp_path / "initrd"
-    path.write_bytes(before + PACKERS[packer](cpio(*FILES)))
+    path.write_bytes(before + PACKERS[packer](make_cpio(*FILES)))
     assert list_modules(path) == {"virtio_blk", "virtio_scsi"}
 
 
 def test_modules_are_listed_of_zstd_behind_microcode(tmp_path: Path) -> None:
     path = tmp_path / "initrd"
-    path.write_bytes(cpio("kernel/x86/microcode/AuthenticAMD.bin") + zstd(cpio(*FILES), tmp_path))
+    path.write_bytes(make_cpio("kernel/x86/microcode/AuthenticAMD.bin") + zstd(make_cpio(*FILES), tmp_path))
     assert list_modules(path) == {"virtio_blk", "virtio_scsi"}
 
 
-GOOD = cpio(*FILES)
+GOOD = make_cpio(*FILES)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +73,6 @@ def test_bad_initramfs_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(initramfs, "MAX_UNPACKED", 64 * 1024**2)
     path = tmp_path / "initrd"
-    path.write_bytes(gzip.compress(cpio("big", size=100 * 1024**2)))
+    path.write_bytes(gzip.compress(make_cpio("big", size=100 * 1024**2)))
     with pytest.raises(Unlisted, match="more than any"):
         list_modules(path)
