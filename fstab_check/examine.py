@@ -13,6 +13,7 @@ from fstab_check.facts import Guest
 from fstab_check.fstab import parse_fstab
 from fstab_check.guest import Refused, open_guest
 from fstab_check.kernel_files import read_kernels
+from fstab_check.manager_config import read_device_timeout
 from fstab_check.mountpoint_check import paths_of_interest
 from fstab_check.root import find_roots, look_at_paths, mount_root, read_fstab
 from fstab_check.survey import names_of, survey_guest
@@ -42,6 +43,13 @@ def examine_guest(
     Raises `NoLinuxRoot` (Windows, a blank disk), `GuestError` where something else is in the way of judging,
     `InvalidInput` for disks that cannot be told apart, `ToolMissing`, `Interrupted`.
     """
+    guest = read_guest(disks, stop=stop)
+    expected, awaited = frozenset(expected_devices), frozenset(awaited_devices)
+    return check_guest(replace(guest, expected=expected, awaited=awaited), targets)
+
+
+def read_guest(disks: Sequence[ReadableDisk], *, stop: Stop | None = None) -> Guest:
+    """Read what judging the guest on `disks` needs; they are never written to. Raises as `examine_guest` does."""
     if not disks:
         raise InvalidInput("there is no disk to look into", "give the system disk and its data disks")
     names_of(disks)  # refuses what cannot be meant, before the wait for the appliance
@@ -65,10 +73,8 @@ def examine_guest(
             file=file,
             fstab=fstab,
             paths=look_at_paths(g, paths_of_interest(fstab, MAX_ENTRIES)),
-            expected=frozenset(expected_devices),
-            awaited=frozenset(awaited_devices),
         )
+        timeout = read_device_timeout(g)
         # Last, because it mounts more than the root, and paths are of the root file system.
-        boot_files = read_boot_files(g, follow_lines(guest), survey.paths)
-        kernels = read_kernels(g)
-    return check_guest(replace(guest, boot=parse_boot_config(boot_files), kernels=kernels), targets)
+        boot = parse_boot_config(read_boot_files(g, follow_lines(guest), survey.paths))
+        return replace(guest, boot=boot, kernels=read_kernels(g), device_timeout=timeout)

@@ -10,6 +10,7 @@ from fstab_check.codes import Code
 from fstab_check.drivers import KernelDrivers
 from fstab_check.fstab import Entry, Fstab
 from fstab_check.layout import GuestLayout, Volume
+from fstab_check.manager_config import AS_IT_COMES
 from fstab_check.resolve import Resolution
 from fstab_check.sources import Source
 from migration.str_enum import StrEnum
@@ -63,6 +64,7 @@ class Guest:
     paths: Mapping[str, PathKind] = field(default_factory=dict)  # those that could be asked for
     boot: BootConfig = field(default_factory=BootConfig)
     kernels: tuple[KernelDrivers, ...] = ()
+    device_timeout: float = AS_IT_COMES  # seconds that systemd waits where a line does not say otherwise
     expected: Collection[str] = ()
     awaited: Collection[str] = ()
 

@@ -26,8 +26,6 @@ from fstab_check.timespan import parse_timespan
 from migration.target import Target
 from migration.verdict import Forecast, LineForecast, Outcome
 
-DEVICE_TIMEOUT = 90.0  # seconds; DefaultTimeoutStartSec of systemd as it comes
-
 # Mounted by systemd itself before it reads fstab, which cannot change that (mount_point_is_api in systemd).
 _OWN_MOUNTS = ("/proc", "/sys", "/dev", "/run")
 _OWN_MOUNTS_BELOW = ("/proc/", "/sys/", "/run/user", "/dev/")
@@ -70,11 +68,11 @@ def forecast(lines: Sequence[Line], guest: Guest, target: Target) -> Forecast:
     return Forecast(target=target, lines=tuple(told))
 
 
-def device_timeout(entry: Entry) -> float:
+def device_timeout(entry: Entry, by_default: float) -> float:
     """Return how many seconds systemd waits for the device of `entry`, `math.inf` for ever."""
     seconds = parse_timespan(entry.mount_options.get("x-systemd.device-timeout", ""))
     if seconds is None:
-        return DEVICE_TIMEOUT
+        return by_default
     return seconds or math.inf  # 0 switches the limit off
 
 
@@ -83,7 +81,8 @@ def _fate_of(line: Line, guest: Guest, target: Target, taken: dict[str, int]) ->
     if fate is not None:
         return fate
     if line.source.kind is SourceKind.NETWORK:
-        return _lost(line.entry, "the server cannot answer", waits=waits_for_network(line.entry))
+        waits = waits_for_network(line.entry)
+        return _lost(line.entry, "the server cannot answer", timeout=guest.device_timeout if waits else 0.0)
     if line.source.kind is SourceKind.PSEUDO:
         return _Fate(Outcome.MOUNTED, "no disk needed")
     if line.source.kind is SourceKind.FILE:
@@ -111,7 +110,7 @@ def _fate_of_path(line: Line, guest: Guest) -> _Fate:
     if kind is None:
         return _Fate(Outcome.UNKNOWN, "its source lies on another mount, where nobody looked")
     if kind is PathKind.MISSING and not line.entry.is_bind:  # systemd makes the directory for a bind mount
-        return _lost(line.entry, "its source does not exist", waits=False)
+        return _lost(line.entry, "its source does not exist")
     return _onto(line, guest, _Fate(Outcome.MOUNTED, "a path in the guest"))
 
 
@@ -119,20 +118,20 @@ def _fate_of_disk(line: Line, there: Resolution, guest: Guest, target: Target) -
     if there.is_open or line.resolution.is_open:
         return _Fate(Outcome.UNKNOWN, "a disk that has not come yet decides")
     if there.volume is None or there.failure is not None:
-        return _fate_of_failure(line.entry, there)
+        return _fate_of_failure(line.entry, there, guest)
     if line.entry.is_root and not is_same_volume(there.volume, guest.root.volume):
         return _LEFT_AS_IT_IS
     return _fate_of_volume(line, there.volume, guest, target)
 
 
-def _fate_of_failure(entry: Entry, there: Resolution) -> _Fate:
+def _fate_of_failure(entry: Entry, there: Resolution, guest: Guest) -> _Fate:
     if there.failure in _UNKNOWN:
         return _Fate(Outcome.UNKNOWN, there.evidence or "nobody could look")
     if entry.is_root:
         return _LEFT_AS_IT_IS
     if there.failure in _FAILS_AT_ONCE:
-        return _lost(entry, "nothing is on it that can be mounted", waits=False)
-    return _lost(entry, "its device does not appear", waits=True)
+        return _lost(entry, "nothing is on it that can be mounted")
+    return _lost(entry, "its device does not appear", timeout=guest.device_timeout)
 
 
 # The root is mounted when systemd reads fstab: only the remounting, with the options of the line, fails.
@@ -140,12 +139,12 @@ _LEFT_AS_IT_IS = _Fate(Outcome.IGNORED, "the root stays as the kernel mounted it
 
 
 def _fate_of_volume(line: Line, volume: Volume, guest: Guest, target: Target) -> _Fate:
-    entry, meant = line.entry, line.resolution.volume
+    entry, name = line.entry, line.source.device
     device = device_there(volume, guest, target)
     if not can_mount(entry.fstype, volume.type):
-        return _lost(entry, f"it holds {volume.type}, not {entry.fstype}", waits=False)
-    if meant is not None and not is_same_volume(meant, volume):
-        return _Fate(Outcome.WRONG_DISK, f"it meant {meant.place}, and gets {volume.place}", device=device)
+        return _lost(entry, f"it holds {volume.type}, not {entry.fstype}")
+    if name is not None and name.index not in volume.disks:
+        return _Fate(Outcome.WRONG_DISK, f"it means {name}, and gets {volume.place}", device=device)
     return _onto(line, guest, _Fate(Outcome.MOUNTED, _found(volume), device=device))
 
 
@@ -153,13 +152,13 @@ def _onto(line: Line, guest: Guest, fate: _Fate) -> _Fate:
     """Return `fate`, unless the mount point is in the way."""
     kind = None if line.entry.is_swap else guest.paths.get(normal_path(line.entry.mountpoint))
     if kind in {PathKind.FILE, PathKind.OTHER} and not line.entry.is_bind:
-        return _lost(line.entry, "its mount point is no directory", waits=False)
+        return _lost(line.entry, "its mount point is no directory")
     return fate
 
 
-def _lost(entry: Entry, reason: str, *, waits: bool) -> _Fate:
-    """Return what comes of a line that cannot be mounted; `waits` says that systemd waits before it knows."""
-    seconds = device_timeout(entry) if waits else 0.0
+def _lost(entry: Entry, reason: str, *, timeout: float = 0.0) -> _Fate:
+    """Return what comes of a line that cannot be mounted, or not before systemd has waited for `timeout` seconds."""
+    seconds = device_timeout(entry, timeout) if timeout else 0.0
     if entry.is_automount:
         return _Fate(Outcome.IGNORED, f"{reason}; whoever looks into it gets an error")
     if entry.is_nofail:

@@ -10,6 +10,7 @@ from fstab_check.codes import Code
 from fstab_check.drivers import KernelDrivers
 from fstab_check.facts import PathKind
 from fstab_check.layout import GuestLayout
+from fstab_check.manager_config import parse_device_timeout
 from fstab_check.timespan import parse_timespan
 from migration.errors import InvalidInput
 from migration.target import Target, parse_targets
@@ -125,7 +126,9 @@ def test_disks_arrive_without_a_gap_so_that_a_name_may_mean_another() -> None:
     """xvdb was left behind: xvdc arrives as the second disk, and takes the name that fstab has for xvdb."""
     layout = GuestLayout(disks=(XVDA, XVDC, data_disk(3, partition(1, filesystem("ext4", "d")))))
     assert foretell_line("/dev/vdc /srv xfs defaults 0 0", layout=layout).outcome is EMERGENCY
-    assert foretell_line("/dev/vdc1 /d ext4 defaults 0 0", layout=layout).outcome is MOUNTED
+    line = foretell_line("/dev/vdc1 /d ext4 defaults 0 0", layout=layout)
+    assert (line.outcome, line.device) == (WRONG_DISK, "/dev/vdc1"), "that is xvdd, which came third"
+    assert foretell_line("/dev/vdd1 /d ext4 defaults 0 0", layout=layout).outcome is EMERGENCY
     two = with_disks(data_disk(4, content=filesystem("xfs", "e")))
     moved = GuestLayout(disks=tuple(disk for disk in two.disks if disk.name.index != 1))
     line = foretell_line("/dev/vdc /srv xfs defaults 0 0", layout=moved)
@@ -205,6 +208,22 @@ def test_targets_are_named_by_words() -> None:
     assert parse_targets([]) == tuple(Target)
     with pytest.raises(InvalidInput, match="usb"):
         parse_targets(["usb"])
+
+
+@pytest.mark.parametrize(
+    ("texts", "seconds"),
+    [
+        ([], 90),
+        (["[Manager]\n#DefaultTimeoutStartSec=90s\n"], 90),
+        (["[Manager]\nDefaultTimeoutStartSec = 20s\n"], 20),
+        (["DefaultTimeoutStartSec=20s\n", "DefaultTimeoutStartSec=1min\n"], 60),
+        (["DefaultTimeoutStartSec=20s\nDefaultDeviceTimeoutSec=5\n"], 5),
+        (["DefaultTimeoutStartSec=infinity\n"], math.inf),
+        (["DefaultTimeoutStartSec=when it suits\n"], 90),
+    ],
+)
+def test_default_wait_is_the_guests_own(texts: list[str], seconds: float) -> None:
+    assert parse_device_timeout(texts) == seconds
 
 
 @pytest.mark.parametrize(
