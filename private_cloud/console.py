@@ -77,11 +77,13 @@ _IN_FULL_OPERATION = re.compile(
 
 _OF_THE_KERNEL = ("/dev", "/proc", "/run", "/sys")  # API file systems: no line of fstab is needed for them
 
+# What a terminal obeys. SeaBIOS and boot loaders say where the cursor goes before they write.
 _ESCAPES = re.compile(
-    r"(?P<move>\x1b\[[\d;]*[Hf])"  # the cursor goes elsewhere: boot loaders draw their lines so
+    r"\n|\x1b\[(?P<row>\d*)(?:;\d*)?[Hf]"
     r"|\x1b\[[0-?]*[ -/]*(?:[@-~]|(?=…))"  # systemd cuts a line to fit, also in the middle of a colour
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][0-9A-B]|\x1b[^\[\]()]"
 )
+_ROWS = 25  # of the screen that SeaBIOS shows on the serial port
 _UNFINISHED_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,256}\x1b?|[()])?\Z")
 
 
@@ -104,6 +106,7 @@ class Console:
         self._rest = ""  # a line that has no end yet, free of escapes
         self._escape = ""  # and an escape sequence that has none
         self._shows_status = False
+        self._row = 1  # where the cursor is, as far as we know
 
     @property
     def log(self) -> tuple[str, ...]:
@@ -144,7 +147,7 @@ class Console:
         unfinished = _UNFINISHED_ESCAPE.search(text)
         self._escape = unfinished[0] if unfinished else ""
         text = text.removesuffix(self._escape) if self._escape else text
-        text = _ESCAPES.sub(lambda match: "\n" if match["move"] else "", text)
+        text = _ESCAPES.sub(self._flatten, text)
         *lines, self._rest = re.split(r"[\r\n]+", text)
         for line in lines:
             self._take_line(line)
@@ -153,6 +156,16 @@ class Console:
             self._rest = self._rest[LONGEST_LINE:]
         # Prompts do not end their line, and nobody answers them.
         self._judge(self._rest.strip(), is_whole=False)
+
+    def _flatten(self, match: re.Match[str]) -> str:
+        """Return what an escape is to a reader of lines: nothing, or the end of one where the cursor leaves its row."""
+        if match[0] == "\n":
+            self._row = min(self._row + 1, _ROWS)
+            return "\n"
+        if match["row"] is None:
+            return ""
+        before, self._row = self._row, int(match["row"] or 1)
+        return "" if self._row == before else "\n"
 
     def _take_line(self, line: str) -> None:
         line = line.strip("\0 \t\b")

@@ -31,7 +31,7 @@ _LONGEST_CHAIN = 64  # clusters of a folder that are looked through
 _MOST_PARTITIONS = 128
 
 # Where distributions keep OVMF, without Secure Boot; the variables lie beside the program.
-_OVMF = (
+OVMF = (
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
     ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
@@ -65,7 +65,7 @@ def reader_of_layer(layer: Path) -> Read:
 
 def find_ovmf(scratch: Path) -> FirmwareFiles:
     """Return a UEFI with empty variables of its own in `scratch`, or raise `ToolMissing`."""
-    for code, variables in _OVMF:
+    for code, variables in OVMF:
         if Path(code).exists() and Path(variables).exists():
             own = Path(shutil.copyfile(variables, scratch / "uefi-variables"))
             return FirmwareFiles(code=Path(code), variables=own)

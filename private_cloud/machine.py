@@ -93,7 +93,7 @@ def machine_argv(machine: Machine, layers: Sequence[Path]) -> list[str]:
     # graphics=off has SeaBIOS send to the serial port what programs print through it on the screen.
     return [
         "qemu-system-x86_64", "-no-user-config", "-nodefaults",
-        "-machine", f"{chipset},graphics=off", "-accel", accelerator, "-cpu", "host" if machine.kvm else "max",
+        "-machine", f"{chipset},graphics=off", "-accel", accelerator, "-cpu", "host" if machine.kvm else "max,la57=off",
         "-smp", str(machine.cpus), "-m", str(machine.memory),
         "-vga", "std", "-display", "none", "-monitor", "none", "-serial", "stdio",
         *_firmware(machine.uefi),

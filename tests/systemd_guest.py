@@ -162,8 +162,8 @@ def make_guest(
     run(["cp", "--sparse=always", "--reflink=auto", base, system])
     contents = {
         "/etc/fstab": fstab,
-        "/etc/systemd/system.conf": f"[Manager]\nDefaultDeviceTimeoutSec={device_timeout}\n"
-        f"DefaultTimeoutStartSec={device_timeout}\nDefaultTimeoutStopSec=10s\n",
+        # Not the time that services may take to start: an emulated processor may need it.
+        "/etc/systemd/system.conf": f"[Manager]\nDefaultDeviceTimeoutSec={device_timeout}\n",
         "/boot/grub/grub.cfg": _GRUB_CFG.format(uuid=ROOT_UUID, command_line=command_line),
     }
     with system.open("r+b") as file:

@@ -114,6 +114,6 @@ def test_nonsense_in_a_system_partition_is_no_loader(tmp_path: Path) -> None:
 
 
 def test_missing_ovmf_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("private_cloud.firmware._OVMF", ())
+    monkeypatch.setattr("private_cloud.firmware.OVMF", ())
     with pytest.raises(ToolMissing, match=r"(?s)OVMF.*apt-get install ovmf"):
         find_ovmf(tmp_path)
