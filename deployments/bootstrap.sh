@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 # The appliance that looks into guests holds the tools that are installed here, so xfsprogs, btrfs-progs
 # and lvm2 are what lets us read such guests; it boots the distribution's kernel.
 packages=(
-  python3-venv python3-guestfs libguestfs-xfs qemu-utils qemu-system-x86
+  python3-venv python3-guestfs libguestfs-xfs qemu-utils qemu-system-x86 ovmf
   busybox-static e2fsprogs xfsprogs btrfs-progs lvm2 fdisk util-linux zstd
   grub-common grub-pc-bin ca-certificates
 )

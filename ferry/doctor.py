@@ -47,6 +47,7 @@ def examine_machine(*, launch_appliance: bool) -> Iterator[Check]:
         ("mkfs.xfs", "guests with xfs"), ("btrfs", "guests with btrfs"), ("lvm", "guests with LVM")
     ):  # fmt: skip
         yield _program(program, purpose, needed=False)
+    yield _uefi()
     yield _bindings()
     yield _kernel()
     yield _kvm()
@@ -76,6 +77,18 @@ def _program(program: str, purpose: str, *, needed: bool = True) -> Check:
             needed_for=purpose, remedy=f"apt-get install {package}",
         )  # fmt: skip
     return Check(name=program, state=State.OK, detail=path, needed_for=purpose)
+
+
+def _uefi() -> Check:
+    from private_cloud.firmware import OVMF  # noqa: PLC0415
+
+    purpose = "booting guests that start by UEFI"
+    found = next((code for code, variables in OVMF if Path(code).exists() and Path(variables).exists()), None)
+    if found is None:
+        return Check(
+            name="OVMF", state=State.ABSENT, detail="not installed", needed_for=purpose, remedy="apt-get install ovmf"
+        )
+    return Check(name="OVMF", state=State.OK, detail=found, needed_for=purpose)
 
 
 def _bindings() -> Check:

@@ -26,6 +26,7 @@ COMMANDS = {
     "verify": "Re-read downloaded disks and compare them with what OSS had.",
     "check-fstab": "Check that /etc/fstab matches the exported disks.",
     "convert": "Convert RAW disks to qcow2, vmdk and others, proven equal.",
+    "boot-test": "Boot the disks in a machine of our own and see what is mounted.",
     "emulator": "Run ECS and OSS on this machine, for trying things out.",
 }
 
@@ -59,7 +60,7 @@ def cli(*, verbose: bool) -> None:
     4 the cloud refused, 5 bytes are wrong, 6 no space, 7 workspace in use, 8 a tool failed, 130 stopped.
     """
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.DEBUG if verbose else logging.WARNING)
-    for room in ("image_export", "image_download", "fstab_check", "converters", "migration", "flows"):
+    for room in ("image_export", "image_download", "fstab_check", "converters", "private_cloud", "migration", "flows"):
         logging.getLogger(room).setLevel(logging.DEBUG if verbose else logging.INFO)
 
 

@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fstab_check.overlay import make_overlay
 from migration.acceleration import give_up_kvm, kvm_works
 from migration.errors import GuestError, ToolMissing
+from migration.overlay import make_overlay
 from migration.progress import Stop, check_stop
 from migration.served_disk import ReadableDisk
 from migration.verdict import printable

@@ -99,6 +99,10 @@ class CommandFailed(MigrationError):
         self.argv, self.returncode, self.stderr = list(argv), returncode, stderr
 
 
+class TookTooLong(CommandFailed):
+    """A program we drive did not end in the time it was given, and was ended by us."""
+
+
 class GuestError(MigrationError):
     """We could not look inside the guest: no appliance, no root file system, an unreadable disk."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
-from migration.errors import CommandFailed, Interrupted, ToolMissing
+from migration.errors import CommandFailed, Interrupted, TookTooLong, ToolMissing
 from migration.progress import Stop, check_stop
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ PACKAGES = {
     "grub-mkimage": "grub-common",
     "setpriv": "util-linux",
     "zstd": "zstd",
+    "qemu-io": "qemu-utils",
 }
 
 # Debian keeps mke2fs, sfdisk and their like here, and leaves it out of an ordinary user's PATH.
@@ -49,6 +50,7 @@ def run(
     *,
     stdin: str = "",
     on_line: Callable[[str], None] | None = None,
+    on_output: Callable[[bytes], None] | None = None,
     stop: Stop | None = None,
     timeout: float | None = None,
     ok: Sequence[int] = (0,),
@@ -56,10 +58,11 @@ def run(
     """Run a program to completion and return its stdout, or raise `CommandFailed`.
 
     `stdin` is all it can read. `on_line` receives each line that is not empty as it comes (a carriage
-    return ends a line too: progress bars); what it raises ends the child and is passed on. When `stop`
-    is set, the child is terminated, then killed, and `Interrupted` is raised; after `timeout` seconds
-    the same happens with `CommandFailed`. The child dies with this process, however this process dies.
-    `ok` lists the exit statuses that are answers. Bytes that are not UTF-8 come as U+FFFD.
+    return ends a line too: progress bars); what it raises ends the child and is passed on. `on_output`
+    does the same with bytes as they come, and with none at least twice a second; what it has received is
+    not collected. When `stop` is set, the child is terminated, then killed, and `Interrupted` is raised;
+    after `timeout` seconds the same happens with `TookTooLong`. The child dies with this process, however
+    this process dies. `ok` lists the exit statuses that are answers. Bytes that are not UTF-8 come as U+FFFD.
     """
     args = [os.fspath(arg) for arg in argv]
     check_stop(stop)
@@ -73,12 +76,12 @@ def run(
         )  # fmt: skip
         with child:
             try:
-                stdout = _read(child, on_line, stop, deadline)
+                stdout = _read(child, on_line, on_output, stop, deadline)
                 _wait(child, stop, deadline)
             except _TimedOut:
                 _end(child)
                 message = f"{_tail(stderr)}\n(ended by us after {timeout:g} seconds)"
-                raise CommandFailed(args, child.returncode, message) from None
+                raise TookTooLong(args, child.returncode, message) from None
             except BaseException:
                 _end(child)
                 raise
@@ -131,9 +134,13 @@ def _file_holding(text: str) -> Iterator[IO[bytes] | int]:
 
 
 def _read(
-    child: subprocess.Popen[bytes], on_line: Callable[[str], None] | None, stop: Stop | None, deadline: float | None
+    child: subprocess.Popen[bytes],
+    on_line: Callable[[str], None] | None,
+    on_output: Callable[[bytes], None] | None,
+    stop: Stop | None,
+    deadline: float | None,
 ) -> str:
-    """Collect the child's stdout until it closes, handing on lines, looking at `stop` twice a second."""
+    """Collect the child's stdout until it closes, handing it on, looking at `stop` twice a second."""
     stream: IO[bytes] | None = child.stdout
     assert stream is not None  # noqa: S101  # Popen was asked for a pipe
     collected, rest = bytearray(), b""
@@ -141,10 +148,14 @@ def _read(
         selector.register(stream, selectors.EVENT_READ)
         while True:
             _check(stop, deadline)
-            if not selector.select(timeout=LONGEST_LOOK_AWAY):
+            ready = selector.select(timeout=LONGEST_LOOK_AWAY)
+            chunk = os.read(stream.fileno(), 65536) if ready else b""
+            if on_output is not None:
+                on_output(chunk)
+            else:
+                collected += chunk
+            if not ready:
                 continue
-            chunk = os.read(stream.fileno(), 65536)
-            collected += chunk
             if on_line is not None:
                 # The end of the output ends a last line that has no end of its own.
                 *lines, rest = (rest + (chunk or b"\n")).replace(b"\r", b"\n").split(b"\n")

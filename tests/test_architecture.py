@@ -68,6 +68,7 @@ def test_emulator_is_reached_from_one_command_only() -> None:
         ["export", "--help"],
         ["download", "--help"],
         ["convert", "--help"],
+        ["boot-test", "--help"],
         ["doctor", "--help"],
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from migration.errors import CommandFailed, Interrupted, ToolMissing
+from migration.errors import CommandFailed, Interrupted, TookTooLong, ToolMissing
 from migration.run import find_program, run
 
 
@@ -254,3 +254,33 @@ def test_programs_of_the_administrator_are_found_without_sbin_in_path(monkeypatc
 def test_path_comes_before_the_administrators_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     put_on_path(monkeypatch, tmp_path, "mke2fs", "echo mine")
     assert run(["mke2fs"]) == "mine\n"
+
+
+def test_output_is_handed_on_as_it_comes_before_its_line_ends() -> None:
+    seen: list[bytes] = []
+
+    def listen(data: bytes) -> None:
+        seen.append(data)
+        if b"login: " in b"".join(seen):
+            raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        run(["sh", "-c", "printf 'host login: '; exec sleep 60"], on_output=listen)
+
+
+def test_output_that_was_handed_on_is_not_collected() -> None:
+    seen: list[bytes] = []
+    assert run(["printf", "abc"], on_output=seen.append) == ""
+    assert b"".join(seen) == b"abc"
+
+
+def test_silence_is_handed_on_too() -> None:
+    seen: list[bytes] = []
+    run(["sleep", "1.2"], on_output=seen.append)
+    assert len(seen) >= 2
+    assert set(seen) == {b""}
+
+
+def test_a_program_that_was_given_too_little_time_is_told_from_one_that_failed() -> None:
+    with pytest.raises(TookTooLong, match=r"ended by us after 0\.1 seconds"):
+        run(["sleep", "60"], timeout=0.1)

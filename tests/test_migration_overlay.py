@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fstab_check.overlay import make_overlay
 from migration.disk import DiskFormat
 from migration.errors import GuestError
+from migration.overlay import make_overlay
 from migration.run import run
 from tests.fstab_check_disks import MIB, disk_of
 
