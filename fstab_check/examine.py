@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from fstab_check.check import MAX_ENTRIES, check_guest
 from fstab_check.facts import Guest
@@ -11,11 +12,14 @@ from fstab_check.fstab import parse_fstab
 from fstab_check.guest import Refused, open_guest
 from fstab_check.mountpoint_check import paths_of_interest
 from fstab_check.root import find_roots, look_at_paths, mount_root, read_fstab
-from fstab_check.survey import names_of, survey_guest
+from fstab_check.survey import Survey, names_of, survey_guest
 from migration.errors import GuestError, InvalidInput
 from migration.progress import Stop
 from migration.served_disk import ReadableDisk
 from migration.verdict import Verdict, printable
+
+if TYPE_CHECKING:
+    import guestfs
 
 log = logging.getLogger(__name__)
 
@@ -40,27 +44,41 @@ def examine_guest(
         raise InvalidInput("there is no disk to look into", "give the system disk and its data disks")
     names_of(disks)  # refuses what cannot be meant, before the wait for the appliance
     with open_guest(disks, stop=stop) as g:
-        survey = survey_guest(g, disks)
-        roots = find_roots(g, survey)
-        location = printable(roots[0].location)
-        log.info("The root file system is on %s", location)
-        try:
-            mount_root(g, survey, roots[0])
-            file = read_fstab(g)
-        except Refused as refusal:
-            raise GuestError(
-                f"{location}: /etc/fstab cannot be read: {refusal}",
-                "the file system may be damaged: check it with fsck on a copy",
-            ) from refusal
-        fstab = parse_fstab(file.content)
-        paths = look_at_paths(g, paths_of_interest(fstab, MAX_ENTRIES))
+        _, guest = read_guest(g, disks, expected=expected_devices, awaited=awaited_devices)
+    return check_guest(guest)
+
+
+def read_guest(
+    g: guestfs.GuestFS,
+    disks: Sequence[ReadableDisk],
+    *,
+    expected: Collection[str] = (),
+    awaited: Collection[str] = (),
+) -> tuple[Survey, Guest]:
+    """Read what the judgement needs from `disks`, which are the drives of `g`; the root is mounted afterwards.
+
+    Raises as `examine_guest` does.
+    """
+    survey = survey_guest(g, disks)
+    roots = find_roots(g, survey)
+    location = printable(roots[0].location)
+    log.info("The root file system is on %s", location)
+    try:
+        mount_root(g, survey, roots[0])
+        file = read_fstab(g)
+    except Refused as refusal:
+        raise GuestError(
+            f"{location}: /etc/fstab cannot be read: {refusal}",
+            "the file system may be damaged: check it with fsck on a copy",
+        ) from refusal
+    fstab = parse_fstab(file.content)
     guest = Guest(
         layout=survey.layout,
         roots=tuple(roots),
         file=file,
         fstab=fstab,
-        paths=paths,
-        expected=frozenset(expected_devices),
-        awaited=frozenset(awaited_devices),
+        paths=look_at_paths(g, paths_of_interest(fstab, MAX_ENTRIES)),
+        expected=frozenset(expected),
+        awaited=frozenset(awaited),
     )
-    return check_guest(guest)
+    return survey, guest
