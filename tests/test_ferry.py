@@ -250,6 +250,10 @@ def wait_for_download(cloud: EmulatedCloud) -> None:
         pytest.param(["check-fstab", "system.raw"], 2, "there is no such file", id="no-such-file"),
         pytest.param(["check-fstab"], 2, "no disks given", id="no-disks"),
         pytest.param(["check-fstab", "-w", "{tmp}"], 2, "there is no such folder", id="no-such-workspace"),
+        pytest.param(["check-fstab", "a", "--fix", "--undo"], 2, "are opposites", id="fix-and-undo"),
+        pytest.param(["check-fstab", "a", "--yes"], 2, "say --fix too", id="yes-to-what"),
+        pytest.param(["check-fstab", "oss://b/i", "--fix"], 2, "download it first", id="fix-in-the-bucket"),
+        pytest.param(["check-fstab", "--undo"], 2, "no disks given", id="undo-of-nothing"),
         pytest.param(["convert"], 2, "say what to convert", id="nothing-to-convert"),
         pytest.param(["nonsense"], 2, "No such command", id="no-such-command"),
         pytest.param(
