@@ -35,7 +35,7 @@ def repair_in_workspace(
 ) -> Repair:
     """Return the repair of the guest on `disks`, writing layers only if those for this very repair are not there yet.
 
-    The layers lie beside the disks. Otherwise as `plan_guest_repair` and `apply_repair`.
+    The layers lie in the workspace's folder of disks, also where the disks themselves lie elsewhere. Otherwise as `plan_guest_repair` and `apply_repair`.
     """
     plan = plan_guest_repair(disks, expected_devices=expected_devices, stop=stop)
     known = workspace.journal.get(STEP, RecordedRepair)
@@ -43,7 +43,9 @@ def repair_in_workspace(
         log.info("The repaired layers are there already")
         return replace(plan.outcome, after=known.after, disks=known.disks)
     workspace.journal.forget(STEP)
-    repair = apply_repair(disks, plan, expected_devices=expected_devices, overwrite=True, stop=stop)
+    repair = apply_repair(
+        disks, plan, directory=workspace.disks, expected_devices=expected_devices, overwrite=True, stop=stop
+    )
     if repair.after is not None and repair.layers:
         files = _fingerprints(repair.disks)
         recorded = RecordedRepair(digest=plan.patch.digest, disks=repair.disks, files=files, after=repair.after)
