@@ -35,7 +35,8 @@ def repair_in_workspace(
 ) -> Repair:
     """Return the repair of the guest on `disks`, writing layers only if those for this very repair are not there yet.
 
-    The layers lie in the workspace's folder of disks, also where the disks themselves lie elsewhere. Otherwise as `plan_guest_repair` and `apply_repair`.
+    The layers lie in the workspace's folder of disks, also where the disks themselves lie elsewhere.
+    Otherwise as `plan_guest_repair` and `apply_repair`.
     """
     plan = plan_guest_repair(disks, expected_devices=expected_devices, stop=stop)
     known = workspace.journal.get(STEP, RecordedRepair)
