@@ -68,8 +68,8 @@ OnFstabMismatch = Annotated[
         description="fail: stop when /etc/fstab does not match the exported disks, before the download where that "
         "can be seen so early, before converting in any case; "
         "warn: convert all the same and say so in the report; "
-        "repair: change what can be changed safely, in a layer over the downloaded disks, convert that, and stop only "
-        "where errors are left",
+        "repair: change what can be changed safely, in a layer over the downloaded disks, convert that, and stop "
+        "only where errors are left or the guest cannot be examined",
     ),
 ]
 

@@ -17,7 +17,7 @@ def render_repair(repair: Repair) -> str:
         parts += [repair.diff, "".join(f"{line}\n" for line in changed_lines(repair.changed))]
     if repair.left:
         parts.append("Not repaired:\n" + "".join(f"  {place_of(left)}: {left.why}\n" for left in repair.left))
-    if repair.after is not None and repair.layers:
+    if repair.diff and repair.after is not None:
         wrote = "".join(f"  {disk.path}, over {disk.base}\n" for disk in repair.layers)
         parts += [
             f"Written:\n{wrote}",
@@ -60,7 +60,7 @@ def repair_as_dict(repair: Repair) -> dict[str, object]:
             for line in repair.changed
         ],
         "left": [{"file": left.file, "line": left.line, "why": left.why} for left in repair.left],
-        "written": [_layer(disk.device, disk.path, disk.base) for disk in repair.layers],
+        "written": [_layer(disk.device, disk.path, disk.base) for disk in repair.layers if repair.diff],
         "after": None if repair.after is None else verdict_as_dict(repair.after),
     }  # fmt: skip
 

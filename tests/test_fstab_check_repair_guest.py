@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from demo.boot import boot
+from demo.guest_image import make_demo_guest
 from fstab_check.apply_patch import apply_patch
 from fstab_check.boot_repair import GRUBENV_SIZE
 from fstab_check.codes import Code
@@ -235,3 +237,12 @@ def test_guest_that_is_another_or_immutable_is_not_written_to(tmp_path: Path) ->
         g.umount_all()
         with pytest.raises(GuestError, match="marked immutable"):
             apply_patch(g, disks, planned(TMPFS.encode()).patch, ())
+
+
+def test_repaired_guest_boots_with_its_disks_in_another_order(tmp_path: Path) -> None:
+    server = make_demo_guest(tmp_path)
+    repair = apply_repair(server, plan_guest_repair(server))
+    system, data, archive = repair.disks
+    said = boot([system, archive, data])
+    assert "/data is mounted from /dev/vdc1, contents proven" in said
+    assert "3 of 3 file systems mounted" in said
