@@ -108,16 +108,17 @@ def convert_file(
         raise InvalidInput(f"{target}: the image would replace the disk it is made of", "choose another folder")
     if target.exists() and not overwrite:
         raise InvalidInput(f"{target} is there already", "choose another folder, or say --overwrite to replace it")
-    qemu_img.check_stands_alone(source)
-    before = fingerprint_of(source.path)
+    qemu_img.check_stands_alone(source, disk.base)
+    read = [source.path] if disk.base is None else [source.path, disk.base]
+    before = [fingerprint_of(path) for path in read]
     _check_size(disk, source)
     with _partial(target) as partial:
         # Never more than the disk holds: its holes stay holes, and zeros become holes.
-        check_free_space(partial.parent, _allocated(source.path), f"converting {disk.path.name} to {to}")
+        check_free_space(partial.parent, sum(map(_allocated, read)), f"converting {disk.path.name} to {to}")
         log.info("Converting %s to %s (%s)", disk.path.name, to, format_size(disk.virtual_size))
         made = ImageFile(path=partial, format=to)
         digest = _convert_and_prove(source, made, disk.virtual_size, compress=compress, progress=progress, stop=stop)
-        if fingerprint_of(source.path) != before:
+        if [fingerprint_of(path) for path in read] != before:
             raise SourceChanged(
                 f"{disk.path}: something wrote to the disk while it was converted", "stop what uses it, then run again"
             )

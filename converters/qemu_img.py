@@ -15,6 +15,7 @@ from typing import Any
 from migration.disk import DiskFormat
 from migration.errors import CommandFailed, CorruptData, InvalidInput
 from migration.progress import Stop
+from migration.qcow2_header import read_qcow2_header
 from migration.run import run
 from migration.storage import disk_full
 from migration.str_enum import StrEnum
@@ -147,27 +148,29 @@ def read_virtual_size(image: ImageFile) -> int:
     return int(_read_info(image)["virtual-size"])
 
 
-def check_stands_alone(image: ImageFile) -> None:
+def check_stands_alone(image: ImageFile, base: Path | None = None) -> None:
     """Raise `InvalidInput` if reading `image` would read other files of this machine, or another host.
 
     A qcow2 header can name a backing file or a data file, and a VMDK any number of extents: whoever
     made the image would choose what ends up in the conversion. Looks at the header without qemu-img.
+    Only a layer of ours may be over another file, over `base` and in the format of its name.
     """
     if image.format is DiskFormat.VMDK:
         raise InvalidInput(f"{image.path.name}: VMDK is a format to convert to, not from", "give the RAW disk")
     if image.format is not DiskFormat.QCOW2:
         return
-    with image.path.open("rb") as file:
-        header = file.read(80)
-    # Source: QEMU's docs/interop/qcow2.txt. Bytes 8-15: offset of the backing file's name; 4-7: version;
-    # 72-79, from version 3 on: features that a reader must know, of which bit 2 is the external data file.
-    has_backing_file = any(header[8:16])
-    has_data_file = int.from_bytes(header[4:8], "big") >= 3 and bool(int.from_bytes(header[72:80], "big") & 0b100)
-    if has_backing_file or has_data_file:
-        raise InvalidInput(
-            f"{image.path.name}: the image refers to another file, which is not followed",
-            "make it stand alone where it comes from: qemu-img convert",
-        )
+    header = read_qcow2_header(image.path)
+    if header is None or header.stands_alone:
+        return  # what is no qcow2 at all, qemu-img says better
+    base_format = DiskFormat.from_suffix(base.suffix) if base is not None else None
+    is_ours = base is not None and base_format is not None and not header.has_data_file
+    if is_ours and Path(image.path.parent, header.backing) == base and header.backing_format == base_format:
+        check_stands_alone(ImageFile(path=base, format=base_format))
+        return
+    raise InvalidInput(
+        f"{image.path.name}: the image refers to another file, which is not followed",
+        "make it stand alone where it comes from: qemu-img convert",
+    )
 
 
 def choose_compression(to: DiskFormat) -> Compression:

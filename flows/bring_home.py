@@ -34,6 +34,7 @@ class HomeBringer:
     credentials: CredentialSource
     settings: DownloadSettings  # one for all disks: they share the bandwidth limit
     stops_on_mismatch: bool
+    stops_without_linux: bool  # what no repair could mend
     draft: Draft
     running: RunningTasks
 
@@ -96,7 +97,7 @@ class HomeBringer:
     def _heed_failure(self, error: MigrationError) -> None:
         if isinstance(error, Interrupted):
             raise error
-        sight = weigh_failure(error, stops_on_mismatch=self.stops_on_mismatch)
+        sight = weigh_failure(error, stops_without_linux=self.stops_without_linux)
         log.warning("%s", sight.message)
         self._take(sight)
 

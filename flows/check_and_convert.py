@@ -7,10 +7,12 @@ import logging
 from flows.drafting import Draft
 from flows.report import describe_mismatch
 from flows.stopping import RunningTasks
-from flows.tasks import check_fstab, convert
+from flows.tasks import check_fstab, convert, repair_fstab
 from fstab_check.render import render_text
-from migration.disk import DiskFormat
+from fstab_check.repair_render import render_repair
+from migration.disk import Disk, DiskFormat
 from migration.errors import FindingsRemain, Interrupted, MigrationError
+from migration.repair import Repair
 from migration.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -20,15 +22,19 @@ def check_and_convert(
     workspace: Workspace, draft: Draft, formats: list[DiskFormat], on_fstab_mismatch: str, running: RunningTasks
 ) -> None:
     """Complete the report. Raises `FindingsRemain`, or why we could not look, where the operator wants it so."""
-    refusal = _examine(draft, on_fstab_mismatch, running)
-    if refusal is not None:
-        raise refusal
+    if on_fstab_mismatch == "repair":
+        disks = _repair(workspace, draft, running)
+    else:
+        disks = draft.report.disks
+        refusal = _examine(draft, on_fstab_mismatch, running)
+        if refusal is not None:
+            raise refusal
     conversions = running.add(
         [
             convert.submit(workspace, disk, to, running.stop)
-            for disk in draft.report.disks
+            for disk in disks
             for to in dict.fromkeys(formats)
-            if to is not disk.format
+            if to is not disk.format or disk.base is not None  # a layer is nothing without the disk under it
         ]
     )
     draft.add(artifacts=tuple(future.result() for future in conversions))
@@ -59,3 +65,32 @@ def _examine(draft: Draft, on_fstab_mismatch: str, running: RunningTasks) -> Mig
         log.warning("%s; converting all the same, as asked", message)
         return None
     return FindingsRemain(message, "the report says what to do; on_fstab_mismatch=warn converts all the same")
+
+
+def _repair(workspace: Workspace, draft: Draft, running: RunningTasks) -> tuple[Disk, ...]:
+    """Add the repair and its verdict to the report; return the disks to convert.
+
+    Raises `FindingsRemain` where errors are left, and why we could not look or write: unknown is not repaired.
+    """
+    try:
+        # In a thread, as in _examine.
+        [future] = running.add(
+            [repair_fstab.submit(workspace, draft.report.disks, draft.report.image, running.stop)]
+        )  # fmt: skip
+        repair: Repair = future.result()
+    except Interrupted:
+        raise
+    except MigrationError as error:
+        draft.add(not_examined=str(error))
+        raise
+    log.info("%s", render_repair(repair))
+    verdict = repair.after or repair.before
+    draft.add(repair=repair, verdict=verdict)
+    if verdict.errors:
+        raise FindingsRemain(
+            f"{describe_mismatch(verdict)}; what could be repaired safely was",
+            "the report says what is left; on_fstab_mismatch=warn converts the disks as they are",
+        )
+    if not verdict.is_clean:
+        log.warning("%s; no errors are left, so converting goes on", describe_mismatch(verdict))
+    return repair.disks

@@ -38,10 +38,10 @@ def weigh_verdict(verdict: Verdict, how: str, *, stops_on_mismatch: bool) -> Ear
     return EarlySight(facts=facts, message=message, refusal=refusal)
 
 
-def weigh_failure(error: MigrationError, *, stops_on_mismatch: bool) -> EarlySight:
+def weigh_failure(error: MigrationError, *, stops_without_linux: bool) -> EarlySight:
     """Weigh that there is no verdict: who could not look is no reason to stop, but a guest that is no Linux is."""
     message = f"The guest could not be judged before the download: {error.message}"
-    if stops_on_mismatch and isinstance(error, NoLinuxRoot):
+    if stops_without_linux and isinstance(error, NoLinuxRoot):
         facts = {"not_examined": str(error), "early_sight": f"{message}; nothing more was downloaded."}
         return EarlySight(facts=facts, message=message, refusal=error)
     return EarlySight(facts={"early_sight": message}, message=f"{message}; the check after it decides")

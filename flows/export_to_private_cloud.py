@@ -73,7 +73,8 @@ def export_to_private_cloud(
             draft.add(image=exported.image, objects=exported.objects)
             homeward = HomeBringer(
                 workspace=space, cloud=cloud, credentials=credentials, settings=transfer.settings(),
-                stops_on_mismatch=on_fstab_mismatch == "fail", draft=draft, running=running,
+                stops_on_mismatch=on_fstab_mismatch == "fail", stops_without_linux=on_fstab_mismatch != "warn",
+                draft=draft, running=running,
             )  # fmt: skip
             draft.add(disks=homeward.bring(exported))
             check_and_convert(space, draft, formats, on_fstab_mismatch, running)

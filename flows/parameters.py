@@ -62,12 +62,14 @@ Formats = Annotated[
     Field(min_length=1, title="Formats", description="What each disk is converted to"),
 ]
 OnFstabMismatch = Annotated[
-    Literal["fail", "warn"],
+    Literal["fail", "warn", "repair"],
     Field(
         title="On fstab mismatch",
         description="fail: stop when /etc/fstab does not match the exported disks, before the download where that "
         "can be seen so early, before converting in any case; "
-        "warn: convert all the same and say so in the report",
+        "warn: convert all the same and say so in the report; "
+        "repair: change what can be changed safely, in a layer over the downloaded disks, convert that, and stop "
+        "only where errors are left or the guest cannot be examined",
     ),
 ]
 

@@ -11,11 +11,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from flows.markdown import cell, table
+from flows.repair_section import render_repair
 from migration.acceleration import kvm_works
 from migration.artifact import Artifact
 from migration.disk import Disk, DiskFormat, DiskRole
 from migration.exported_object import ExportedObject
 from migration.image import Image
+from migration.repair import Repair
 from migration.storage import format_size, write_atomically
 from migration.verdict import Severity, Verdict
 from migration.workspace import Workspace
@@ -36,6 +39,7 @@ class Report:
     disks: tuple[Disk, ...] = ()
     early_sight: str = ""  # what was looked at before the download, and what came of it
     verdict: Verdict | None = None
+    repair: Repair | None = None  # with it, `verdict` is on the guest as it was repaired
     not_examined: str = ""  # why there is no verdict, where looking failed
     artifacts: tuple[Artifact, ...] = ()
     stopped: str = ""  # the failure that ended the run, with its remedy
@@ -63,6 +67,8 @@ def render_markdown(report: Report) -> str:
     if report.disks:
         parts += ["## Disks", _disk_table(report)]
     parts += _verdict(report)
+    if report.repair is not None:
+        parts += render_repair(report.repair)
     if report.artifacts:
         parts += ["## Images", _artifact_table(report.artifacts), "## Try it", _try_it(report)]
     return "\n\n".join(parts) + "\n"
@@ -90,8 +96,8 @@ def _summary(report: Report) -> str:
         verdict = (
             f"**/etc/fstab does not match the exported disks: {_count(errors, 'error')}, {_count(others, 'warning')}.**"
         )
-    stopped = f"**The run stopped:** {_cell(' '.join(report.stopped.split()))}\n\n" if report.stopped else ""
-    early = f"{_cell(' '.join(report.early_sight.split()))}\n\n" if report.early_sight else ""
+    stopped = f"**The run stopped:** {cell(' '.join(report.stopped.split()))}\n\n" if report.stopped else ""
+    early = f"{cell(' '.join(report.early_sight.split()))}\n\n" if report.early_sight else ""
     return f"{verdict}\n\n{stopped}{early}Everything lies in `{report.workspace}`."
 
 
@@ -102,9 +108,9 @@ def _count(number: int, noun: str) -> str:
 def _image(image: Image) -> str:
     facts = [
         f"`{image.image_id}`",
-        _cell(image.name),
+        cell(image.name),
         image.region_id,
-        _cell(image.os_name or image.os_type),
+        cell(image.os_name or image.os_type),
         image.architecture,
         image.boot_mode or "firmware not told",
     ]
@@ -126,31 +132,31 @@ def _disk_table(report: Report) -> str:
                 format_size(disk.virtual_size),
             ]
         )
-    return _table(["Disk", "Object", "CRC-64 of the object", "File", "Size"], rows)
+    return table(["Disk", "Object", "CRC-64 of the object", "File", "Size"], rows)
 
 
 def _verdict(report: Report) -> list[str]:
     if report.verdict is None:
-        return ["## /etc/fstab", _cell(report.not_examined)] if report.not_examined else []
+        return ["## /etc/fstab", cell(report.not_examined)] if report.not_examined else []
     verdict = report.verdict
-    parts = ["## /etc/fstab", f"Root file system: {_cell(verdict.root)} · {_cell(verdict.operating_system)}"]
+    parts = ["## /etc/fstab", f"Root file system: {cell(verdict.root)} · {cell(verdict.operating_system)}"]
     rows = [
         [
             str(entry.line),
-            f"`{_cell(entry.source)}`",
-            f"`{_cell(entry.mountpoint)}`",
-            _cell(entry.resolved),
-            _cell(f"{entry.filesystem or ''} {entry.uuid or ''}".strip()),
+            f"`{cell(entry.source)}`",
+            f"`{cell(entry.mountpoint)}`",
+            cell(entry.resolved),
+            cell(f"{entry.filesystem or ''} {entry.uuid or ''}".strip()),
         ]
         for entry in verdict.chain
     ]
     if rows:
-        parts.append(_table(["Line", "Source", "Mounted on", "Leads to", "Found there"], rows))
+        parts.append(table(["Line", "Source", "Mounted on", "Leads to", "Found there"], rows))
     for finding in verdict.findings:
         place = f"{finding.file}:{finding.line}: " if finding.file and finding.line else ""
         parts.append(
-            f"- {_MARK[finding.severity]} `{finding.code}` {_cell(place + finding.message)}\n"
-            f"  - seen: {_cell(finding.evidence)}\n  - do: {_cell(finding.remedy)}"
+            f"- {_MARK[finding.severity]} `{finding.code}` {cell(place + finding.message)}\n"
+            f"  - seen: {cell(finding.evidence)}\n  - do: {cell(finding.remedy)}"
         )
     return parts
 
@@ -162,13 +168,13 @@ def _artifact_table(artifacts: Sequence[Artifact]) -> str:
             artifact.format,
             format_size(artifact.virtual_size),
             format_size(artifact.file_size),
-            _cell(artifact.proof),
+            cell(artifact.proof),
         ]
         for artifact in artifacts
     ]
     sums = "\n".join(f"{artifact.sha256}  {artifact.path.name}" for artifact in artifacts)
-    table = _table(["Image", "Format", "Disk size", "File size", "Proof"], rows)
-    return f"{table}\n\nSHA-256, as `sha256sum -c` takes it:\n\n```\n{sums}\n```"
+    shown = table(["Image", "Format", "Disk size", "File size", "Proof"], rows)
+    return f"{shown}\n\nSHA-256, as `sha256sum -c` takes it:\n\n```\n{sums}\n```"
 
 
 def _try_it(report: Report) -> str:
@@ -189,16 +195,3 @@ def try_it_command(artifacts: Sequence[Artifact]) -> str:
     images = [artifact for artifact in artifacts if artifact.format is chosen]
     images.sort(key=lambda image: (image.role is not DiskRole.SYSTEM, len(image.device), image.device))
     return shlex.join(boot_argv(images, kvm=kvm_works(announce=False), interactive=True))
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell or " " for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Make text from the cloud or the guest harmless inside Markdown: one line, nothing that draws."""
-    shown = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
-    for special in "\\|`<>*_[":
-        shown = shown.replace(special, "\\" + special) if special in "|`<*[" else shown
-    return shown

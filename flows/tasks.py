@@ -15,6 +15,7 @@ from converters.convert import convert_disk
 from flows.progress import progress_artifact
 from flows.report import Report, write_report
 from fstab_check.examine import examine_guest
+from fstab_check.repair_in_workspace import repair_in_workspace
 from image_download.download import download_disk
 from image_download.landing import is_downloaded
 from image_download.remote_view import open_remote_disks
@@ -30,6 +31,7 @@ from migration.errors import MigrationError
 from migration.exported_object import ExportedObject
 from migration.image import Image
 from migration.progress import Stop
+from migration.repair import Repair
 from migration.storage import format_share
 from migration.verdict import Verdict
 from migration.workspace import Workspace
@@ -93,6 +95,13 @@ def check_fstab(
     """Look into the guest; what is found is the verdict, never an exception. `awaited_devices` will still come."""
     expected = [disk.device for disk in image.disks] if image is not None else []
     return examine_guest(disks, expected_devices=expected, awaited_devices=awaited_devices, stop=stop)
+
+
+@task(task_run_name="repair fstab", **_ONCE)
+def repair_fstab(workspace: Workspace, disks: tuple[Disk, ...], image: Image | None, stop: Stop) -> Repair:
+    """Look into the guest, repair what can be repaired safely in layers over its disks, and look again."""
+    expected = [disk.device for disk in image.disks] if image is not None else []
+    return repair_in_workspace(workspace, disks, expected_devices=expected, stop=stop)
 
 
 @task(task_run_name="check fstab in the bucket", **_ONCE)

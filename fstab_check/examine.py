@@ -5,23 +5,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from fstab_check.boot_config import parse_boot_config
-from fstab_check.boot_files import read_boot_files
 from fstab_check.check import MAX_ENTRIES, check_guest, follow_lines
+from fstab_check.config_files import mount_boot, read_config_files
 from fstab_check.facts import Guest
 from fstab_check.fstab import parse_fstab
 from fstab_check.guest import Refused, open_guest
 from fstab_check.kernel_files import read_kernels
 from fstab_check.manager_config import read_device_timeout
 from fstab_check.mountpoint_check import paths_of_interest
-from fstab_check.root import find_roots, look_at_paths, mount_root, read_fstab
-from fstab_check.survey import names_of, survey_guest
+from fstab_check.root import READ_ONLY, find_roots, look_at_paths, mount_root, read_fstab
+from fstab_check.survey import Survey, names_of, survey_guest
 from migration.errors import GuestError, InvalidInput
 from migration.progress import Stop
 from migration.served_disk import ReadableDisk
 from migration.target import ALL_TARGETS, Target
 from migration.verdict import Verdict, printable
+
+if TYPE_CHECKING:
+    import guestfs
 
 log = logging.getLogger(__name__)
 
@@ -43,38 +47,52 @@ def examine_guest(
     Raises `NoLinuxRoot` (Windows, a blank disk), `GuestError` where something else is in the way of judging,
     `InvalidInput` for disks that cannot be told apart, `ToolMissing`, `Interrupted`.
     """
-    guest = read_guest(disks, stop=stop)
-    expected, awaited = frozenset(expected_devices), frozenset(awaited_devices)
-    return check_guest(replace(guest, expected=expected, awaited=awaited), targets)
-
-
-def read_guest(disks: Sequence[ReadableDisk], *, stop: Stop | None = None) -> Guest:
-    """Read what judging the guest on `disks` needs; they are never written to. Raises as `examine_guest` does."""
     if not disks:
         raise InvalidInput("there is no disk to look into", "give the system disk and its data disks")
     names_of(disks)  # refuses what cannot be meant, before the wait for the appliance
     with open_guest(disks, stop=stop) as g:
-        survey = survey_guest(g, disks)
-        roots = find_roots(g, survey)
-        location = printable(roots[0].location)
-        log.info("The root file system is on %s", location)
-        try:
-            mount_root(g, survey, roots[0])
-            file = read_fstab(g)
-        except Refused as refusal:
-            raise GuestError(
-                f"{location}: /etc/fstab cannot be read: {refusal}",
-                "the file system may be damaged: check it with fsck on a copy",
-            ) from refusal
-        fstab = parse_fstab(file.content)
-        guest = Guest(
-            layout=survey.layout,
-            roots=tuple(roots),
-            file=file,
-            fstab=fstab,
-            paths=look_at_paths(g, paths_of_interest(fstab, MAX_ENTRIES)),
-        )
-        timeout = read_device_timeout(g)
-        # Last, because it mounts more than the root, and paths are of the root file system.
-        boot = parse_boot_config(read_boot_files(g, follow_lines(guest), survey.paths))
-        return replace(guest, boot=boot, kernels=read_kernels(g), device_timeout=timeout)
+        _, guest = read_guest(g, disks, expected=expected_devices, awaited=awaited_devices)
+    return check_guest(guest, targets)
+
+
+def read_guest(
+    g: guestfs.GuestFS,
+    disks: Sequence[ReadableDisk],
+    *,
+    expected: Collection[str] = (),
+    awaited: Collection[str] = (),
+) -> tuple[Survey, Guest]:
+    """Read what the judgement needs from `disks`, which are the drives of `g`; the root is mounted afterwards.
+
+    Raises as `examine_guest` does.
+    """
+    survey = survey_guest(g, disks)
+    roots = find_roots(g, survey)
+    location = printable(roots[0].location)
+    log.info("The root file system is on %s", location)
+    try:
+        mount_root(g, survey, roots[0])
+        file = read_fstab(g)
+    except Refused as refusal:
+        raise GuestError(
+            f"{location}: /etc/fstab cannot be read: {refusal}",
+            "the file system may be damaged: check it with fsck on a copy",
+        ) from refusal
+    fstab = parse_fstab(file.content)
+    guest = Guest(
+        layout=survey.layout,
+        roots=tuple(roots),
+        file=file,
+        fstab=fstab,
+        paths=look_at_paths(g, paths_of_interest(fstab, MAX_ENTRIES)),
+        device_timeout=read_device_timeout(g),
+        expected=frozenset(expected),
+        awaited=frozenset(awaited),
+    )
+    # Last, because it mounts more than the root, and the paths above are of the root file system.
+    mounted, _ = mount_boot(g, survey, follow_lines(guest), options=READ_ONLY)
+    files = {file.path: file.content for file in read_config_files(g) if file.kind is not None}
+    kernels = read_kernels(g)
+    for mount in reversed(mounted):
+        g.umount(mount.mountpoint)
+    return survey, replace(guest, boot=parse_boot_config(files), kernels=kernels)

@@ -15,7 +15,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,8 +45,13 @@ class Refused(Exception):
 
 
 @contextmanager
-def open_guest(disks: Sequence[ReadableDisk], *, stop: Stop | None = None) -> Iterator[guestfs.GuestFS]:
+def open_guest(
+    disks: Sequence[ReadableDisk], *, layers: Mapping[str, Path] | None = None, stop: Stop | None = None
+) -> Iterator[guestfs.GuestFS]:
     """Run an appliance over `disks`, in their order (/dev/sda, /dev/sdb, …), for the length of the block.
+
+    `layers` says where to keep what is written to a disk, by its ECS name; the others' writes are thrown away.
+    What is kept is whole once the handle was shut down in the block.
 
     Uses KVM where it works, and goes on without it where it fails or hangs. When `stop` is set, the appliance
     is killed and `Interrupted` raised, whatever call is under way. Raises `ToolMissing`, `GuestError`.
@@ -57,7 +62,7 @@ def open_guest(disks: Sequence[ReadableDisk], *, stop: Stop | None = None) -> It
             raise GuestError(f"{disk.name}: there is no such file", "give the disk's path")
     with contextlib.ExitStack() as stack:
         try:
-            g = _launch(stack, disks, stop)
+            g = _launch(stack, disks, layers or {}, stop)
             yield g
         except RuntimeError as error:
             if type(error) is not RuntimeError:  # libguestfs has no exception type of its own
@@ -78,23 +83,26 @@ def refusals(g: guestfs.GuestFS) -> Iterator[None]:
         raise Refused(_first_line(str(error))) from error
 
 
-def _launch(stack: contextlib.ExitStack, disks: Sequence[ReadableDisk], stop: Stop | None) -> guestfs.GuestFS:
+def _launch(
+    stack: contextlib.ExitStack, disks: Sequence[ReadableDisk], layers: Mapping[str, Path], stop: Stop | None
+) -> guestfs.GuestFS:  # fmt: skip
     """Launch with KVM if it works, else, or if that fails after all, without."""
     if not kvm_works():
-        return _launch_once(stack, disks, stop, kvm=False)
+        return _launch_once(stack, disks, layers, stop, kvm=False)
     try:
-        return _launch_once(stack, disks, stop, kvm=True)
+        return _launch_once(stack, disks, layers, stop, kvm=True)
     except (GuestError, ToolMissing) as error:
         # If it is not KVM's fault, the attempt without it fails too, and says why.
         log.debug("the appliance did not start with KVM: %s", error)
-    g = _launch_once(stack, disks, stop, kvm=False)
+    g = _launch_once(stack, disks, layers, stop, kvm=False)
     give_up_kvm("a boot sector runs under it, but the libguestfs appliance does not start")
     return g
 
 
 def _launch_once(
-    stack: contextlib.ExitStack, disks: Sequence[ReadableDisk], stop: Stop | None, *, kvm: bool
-) -> guestfs.GuestFS:
+    stack: contextlib.ExitStack, disks: Sequence[ReadableDisk], layers: Mapping[str, Path], stop: Stop | None,
+    *, kvm: bool,
+) -> guestfs.GuestFS:  # fmt: skip
     """Launch one appliance; once it runs, `stack` ends it."""
     module = _guestfs_module()
     said: collections.deque[str] = collections.deque(maxlen=200)
@@ -114,7 +122,8 @@ def _launch_once(
         try:
             _configure(g, scratch, kvm=kvm)
             for number, disk in enumerate(disks):
-                overlay = make_overlay(disk, Path(scratch, overlay_name(number)), stop=stop)
+                layer = layers.get(disk.device, Path(scratch, overlay_name(number)))
+                overlay = make_overlay(disk, layer, stop=stop)
                 g.add_drive_opts(str(overlay), format="qcow2", cachemode="unsafe")
             with watch.limit(KVM_LAUNCH_TIMEOUT if kvm else EMULATED_LAUNCH_TIMEOUT):
                 g.launch()

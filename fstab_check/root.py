@@ -36,7 +36,7 @@ _NEVER_ROOT = MEMBER_TYPES | ENCRYPTED_TYPES | {"swap", "vfat", "exfat", "ntfs",
 # Where distributions put the root of a btrfs: Ubuntu and SUSE, Debian, Fedora.
 _USUAL_SUBVOLUMES = ("@", "@rootfs", "root")
 
-_MOUNT_OPTIONS = "ro,nosuid,nodev,noexec"
+READ_ONLY = "ro,nosuid,nodev,noexec"  # mount options
 
 
 def find_roots(g: guestfs.GuestFS, survey: Survey) -> list[RootFilesystem]:
@@ -67,9 +67,11 @@ def find_roots(g: guestfs.GuestFS, survey: Survey) -> list[RootFilesystem]:
     return sorted(found, key=lambda root: (not root.volume.disks & system, not root.has_fstab))
 
 
-def mount_root(g: guestfs.GuestFS, survey: Survey, root: RootFilesystem) -> None:
-    """Mount `root`, and nothing else, as the appliance's `/`."""
-    _mount(g, survey.paths[root.volume.name], root.subvolume)
+def mount_root(
+    g: guestfs.GuestFS, survey: Survey, root: RootFilesystem, *, options: str = READ_ONLY
+) -> None:  # fmt: skip
+    """Mount `root`, and nothing else, as the appliance's `/`. Raises `Refused`."""
+    _mount(g, survey.paths[root.volume.name], root.subvolume, options)
 
 
 def read_fstab(g: guestfs.GuestFS) -> FstabFile:
@@ -158,8 +160,9 @@ def _mounted(g: guestfs.GuestFS, path: str, subvolume: str) -> Iterator[None]:
         g.umount_all()
 
 
-def _mount(g: guestfs.GuestFS, path: str, subvolume: str) -> None:
-    options = f"{_MOUNT_OPTIONS},subvol={subvolume}" if subvolume else _MOUNT_OPTIONS
+def _mount(g: guestfs.GuestFS, path: str, subvolume: str, options: str = READ_ONLY) -> None:
+    if subvolume:
+        options = f"{options},subvol={subvolume}"
     if not path or "," in subvolume:
         raise Refused("there is no way to mount it")
     with refusals(g):

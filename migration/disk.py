@@ -54,7 +54,8 @@ class Disk:
     `device` is ECS's spelling without `/dev/` ("xvda", "xvdb"); `virtual_size` is what the guest
     sees, in bytes; `crc64` is the CRC-64/XZ of exactly those bytes, None where nobody computed it.
     `proof` says how the file was shown to be what the cloud holds, in words a report can print: it
-    begins with UNKNOWN where that could not be shown, and is "" where nobody tried.
+    begins with UNKNOWN where that could not be shown, and is "" where nobody tried. `base` is the
+    downloaded disk under a layer that Ferry made (`system.repaired.qcow2`), None for a file complete in itself.
     """
 
     device: str
@@ -64,6 +65,7 @@ class Disk:
     virtual_size: int
     crc64: int | None = None
     proof: str = ""
+    base: Path | None = None
 
     @property
     def stem(self) -> str:
@@ -84,6 +86,14 @@ class Disk:
     def is_there(self) -> bool:
         """Whether the file exists."""
         return self.path.is_file()
+
+
+REPAIRED_SUFFIX = ".repaired.qcow2"  # of a layer with a repair in it, behind the stem of the disk's own file
+
+
+def is_layer(path: Path) -> bool:
+    """Return whether the file's name is that of a layer with a repair in it."""
+    return path.name.endswith(REPAIRED_SUFFIX)
 
 
 def disk_stem(role: DiskRole, device: str) -> str:

@@ -6,8 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from migration.disk import Disk, DiskFormat, DiskRole, parse_disk_argument
+from migration.disk import REPAIRED_SUFFIX, Disk, DiskFormat, DiskRole, is_layer, parse_disk_argument
 from migration.errors import InvalidInput
+from migration.qcow2_header import read_qcow2_header
 from migration.run import run
 
 
@@ -42,7 +43,11 @@ def find_disks_in(directory: Path) -> tuple[Disk, ...]:
     found = [
         str(path)
         for path in sorted(directory.iterdir())
-        if path.is_file() and not path.name.startswith(".") and DiskFormat.from_suffix(path.suffix)
+        if path.is_file()
+        and not path.name.startswith(".")
+        and DiskFormat.from_suffix(path.suffix)
+        # A layer is not another disk: who wants the repaired one names it.
+        and not is_layer(path)
     ]
     if not found:
         raise InvalidInput(f"{directory}: no disks here", "expected system.raw, data_xvdb.raw … in this folder")
@@ -69,10 +74,45 @@ def _find_disk(argument: str) -> Disk:
         raise InvalidInput(f"{path}: {error.strerror}", "check who may read it") from error
     if is_packed:
         raise InvalidInput(f"{path}: this is a gzip archive, whatever its name says", "unpack it with tar xzSf first")
+    base = find_base(path) if is_layer(path) else None
     size = path.stat().st_size if disk_format is DiskFormat.RAW else _virtual_size(path, disk_format)
     if size == 0:
         raise InvalidInput(f"{path}: the file is empty", "was the download interrupted? Fetch it again")
-    return Disk(device=device, role=role, path=path, format=disk_format, virtual_size=size)
+    return Disk(device=device, role=role, path=path, format=disk_format, virtual_size=size, base=base)
+
+
+def find_base(layer: Path) -> Path:
+    """Return the disk under a layer with a repair in it.
+
+    Only a file beside it with the same stem is believed: whoever made an image chooses what it refers to.
+    Raises `InvalidInput` for another file, and where somebody wrote to that disk after the layer was made.
+    """
+    base = base_of_layer(layer)
+    if base is None:
+        raise InvalidInput(f"{layer}: this is no layer with a repair in it", "give another name to a disk of its own")
+    stem = layer.name.removesuffix(REPAIRED_SUFFIX)
+    if base.parent != layer.parent or base.stem != stem:
+        raise InvalidInput(
+            f"{layer}: it is no layer over the {stem} beside it, but over {str(base)!r}",
+            "put it beside the disk that it was made of, or make one file of both with `qemu-img convert`",
+        )
+    if not base.is_file():
+        raise InvalidInput(f"{layer}: the disk under it, {base.name}, is gone", "put it back beside this file")
+    if base.stat().st_mtime_ns > layer.stat().st_mtime_ns:
+        raise InvalidInput(
+            f"{base} was written to after {layer.name} was made over it, so that the two do not fit any more",
+            "drop the layer with `ferry check-fstab --undo`, and repair again",
+        )
+    return base
+
+
+def base_of_layer(layer: Path) -> Path | None:
+    """Return what a qcow2 names as the one file it is over, in the format of that file's name; None for all else."""
+    header = read_qcow2_header(layer)
+    if header is None or header.has_data_file or not header.backing:
+        return None
+    base = Path(layer.parent, header.backing)
+    return base if header.backing_format == DiskFormat.from_suffix(base.suffix) else None
 
 
 def _virtual_size(path: Path, disk_format: DiskFormat) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from migration.verdict import printable
 
 
 def overlay_argv(disk: ReadableDisk, overlay: Path) -> list[str]:
+    """Return the command that makes `overlay`; beside its disk it names it relatively, so that both can be moved."""
+    is_beside = isinstance(disk, Disk) and disk.path.absolute().parent == overlay.absolute().parent
     return [
         "qemu-img", "create", "-q", "-f", "qcow2",
-        "-F", str(disk.format), "-b", disk.location,
+        "-F", str(disk.format), "-b", f"./{disk.name}" if is_beside else disk.location,
         str(overlay),
     ]  # fmt: skip
 
@@ -46,6 +49,14 @@ def make_overlay(disk: ReadableDisk, overlay: Path, *, stop: Stop | None = None)
 def _check_stands_alone(disk: Disk, stop: Stop | None) -> None:
     """Refuse an image that names other files: whoever made it would choose what we read."""
     answer = json.loads(run(["qemu-img", "info", "-f", disk.format, "--output", "json", disk.path], stop=stop))
+    base_format = DiskFormat.from_suffix(disk.base.suffix) if disk.base is not None else None
+    if disk.base is not None and base_format is not None:
+        # A layer of ours: it must be over what we were told, and that must stand alone.
+        told = (Path(answer.get("full-backing-filename", "")), answer.get("backing-filename-format"))
+        if told == (disk.base, base_format):
+            if base_format is not DiskFormat.RAW:
+                _check_stands_alone(replace(disk, path=disk.base, format=base_format, base=None), stop)
+            return
     others = sorted(set(_files_named(answer)) - {str(disk.path)})
     if others:
         raise GuestError(

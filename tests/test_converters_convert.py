@@ -430,3 +430,28 @@ def test_formats_of_one_disk_are_remembered_apart(disk: Disk, tmp_path: Path) ->
         for to in COMPRESSIBLE:
             convert_disk(workspace, disk, to)
         assert sorted(workspace.journal.steps()) == ["convert:data_xvdb:qcow2", "convert:data_xvdb:vmdk"]
+
+
+def test_layer_is_converted_with_the_disk_under_it(disk: Disk, tmp_path: Path) -> None:
+    path = disk.path.with_name("data_xvdb.repaired.qcow2")
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", "./data_xvdb.raw", path])
+    run(["qemu-io", "-f", "qcow2", "-c", "write -P 9 0 4k", path])
+    layer = replace(disk, path=path, format=DiskFormat.QCOW2, base=disk.path, crc64=None)
+    artifact = convert_file(layer, tmp_path / "images", DiskFormat.QCOW2)
+    original = disk.path.read_bytes()
+    assert content_of(artifact.path, DiskFormat.QCOW2, tmp_path) == b"\x09" * 4096 + original[4096:]
+    assert b"data_xvdb.raw" not in artifact.path.read_bytes()[:65536]  # it stands alone
+    other = replace(layer, base=tmp_path / "other.raw")
+    with pytest.raises(InvalidInput, match="refers to another file"):
+        convert_file(other, tmp_path / "more", DiskFormat.QCOW2)
+
+
+def test_image_of_a_disk_is_not_taken_for_that_of_its_layer(disk: Disk, tmp_path: Path) -> None:
+    path = disk.path.with_name("data_xvdb.repaired.qcow2")
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", "./data_xvdb.raw", path])
+    run(["qemu-io", "-f", "qcow2", "-c", "write -P 9 0 4k", path])
+    layer = replace(disk, path=path, format=DiskFormat.QCOW2, base=disk.path, crc64=None)
+    with open_workspace(tmp_path / "w") as workspace:
+        digests = [convert_disk(workspace, one, DiskFormat.VMDK).sha256 for one in (disk, layer, layer, disk)]
+    assert digests[1] == digests[2]
+    assert digests[1] not in {digests[0], digests[3]}

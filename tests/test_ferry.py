@@ -250,6 +250,10 @@ def wait_for_download(cloud: EmulatedCloud) -> None:
         pytest.param(["check-fstab", "system.raw"], 2, "there is no such file", id="no-such-file"),
         pytest.param(["check-fstab"], 2, "no disks given", id="no-disks"),
         pytest.param(["check-fstab", "-w", "{tmp}"], 2, "there is no such folder", id="no-such-workspace"),
+        pytest.param(["check-fstab", "a", "--fix", "--undo"], 2, "are opposites", id="fix-and-undo"),
+        pytest.param(["check-fstab", "a", "--yes"], 2, "say --fix too", id="yes-to-what"),
+        pytest.param(["check-fstab", "oss://b/i", "--fix"], 2, "download it first", id="fix-in-the-bucket"),
+        pytest.param(["check-fstab", "--undo"], 2, "no disks given", id="undo-of-nothing"),
         pytest.param(["convert"], 2, "say what to convert", id="nothing-to-convert"),
         pytest.param(["nonsense"], 2, "No such command", id="no-such-command"),
         pytest.param(
@@ -326,3 +330,26 @@ def test_check_fstab_exits_0_for_clean_and_1_for_findings(demo_disks: tuple[Disk
     findings = ferry("check-fstab", *(disk.path for disk in demo_disks[:2]))
     assert findings.returncode == 1
     assert "/etc/fstab:12" in findings.stdout
+
+
+@pytest.mark.slow
+def test_fix_shows_a_repair_and_yes_writes_it_beside_the_disks(demo_disks: tuple[Disk, ...], tmp_path: Path) -> None:
+    for disk in demo_disks[:2]:
+        (tmp_path / disk.name).symlink_to(disk.path)
+    words = [tmp_path / disk.name for disk in demo_disks[:2]]
+    shown = ferry("check-fstab", *words, "--fix")
+    assert shown.returncode == 1, shown.stderr
+    assert "+++ b/etc/fstab\n" in shown.stdout
+    assert "Nothing was written: --yes writes this" in shown.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in words}
+
+    written = ferry("check-fstab", *words, "--fix", "--yes", "--json")
+    assert written.returncode == 1, written.stderr  # the missing disk is a warning now
+    repair = json.loads(written.stdout)["repair"]
+    layer = tmp_path / "system.repaired.qcow2"
+    assert [one["path"] for one in repair["written"]] == [str(layer)]
+    assert {finding["severity"] for finding in repair["after"]["findings"]} == {"warning"}
+    assert repair["diff"] in shown.stdout
+    undone = ferry("check-fstab", *words, "--undo", "--json")
+    assert (undone.returncode, json.loads(undone.stdout)) == (0, {"removed": [str(layer)]})
+    assert not layer.exists()

@@ -20,7 +20,7 @@ def report_of(sight: EarlySight) -> str:
 
 @pytest.mark.parametrize("stops", [True, False])
 def test_look_that_was_not_possible_is_reported_and_stops_nothing(*, stops: bool) -> None:
-    sight = weigh_failure(CloudUnavailable("OSS is unwell", "try again"), stops_on_mismatch=stops)
+    sight = weigh_failure(CloudUnavailable("OSS is unwell", "try again"), stops_without_linux=stops)
     assert sight.refusal is None
     assert "could not be judged before the download: OSS is unwell" in report_of(sight)
     assert "has not been examined yet" in report_of(sight)
@@ -28,8 +28,8 @@ def test_look_that_was_not_possible_is_reported_and_stops_nothing(*, stops: bool
 
 def test_what_is_no_linux_stops_the_run_where_a_mismatch_would() -> None:
     error = NoLinuxRoot("Windows image")
-    assert weigh_failure(error, stops_on_mismatch=False).refusal is None
-    sight = weigh_failure(error, stops_on_mismatch=True)
+    assert weigh_failure(error, stops_without_linux=False).refusal is None
+    sight = weigh_failure(error, stops_without_linux=True)
     assert sight.refusal is error
     assert "could not be examined" in report_of(sight)
 

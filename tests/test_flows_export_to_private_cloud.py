@@ -284,6 +284,28 @@ def test_prepare_test_image_checks_and_converts_what_lies_on_disk(
     assert "nothing stands in the way" in (tmp_path / "w" / "report.md").read_text()
 
 
+def test_repair_converts_the_layers_and_shows_what_changed(
+    prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
+) -> None:
+    before = [sha256(disk.path) for disk in demo_disks]
+    given = {
+        "workspace": str(tmp_path / "w"), "disks": [str(disk.path) for disk in demo_disks[:2]],
+        "on_fstab_mismatch": "repair",
+    }  # fmt: skip
+    run = start(prefect_server, given, name="prepare-test-image")
+    state, message = prefect_server.wait_for(run, "COMPLETED", "FAILED", "CRASHED", seconds=500)
+    assert state == "COMPLETED", f"{message}\n{prefect_server.logs(run)}"
+    report = prefect_server.artifacts(run)["migration-report"]
+    assert "/srv/archive            xfs     defaults,nofail,x-systemd.device-timeout=10s        0 0" in report
+    assert "Before: not clean: 3 lines of fstab checked, 1 error" in report
+    assert "After: not clean: 3 lines of fstab checked, 1 warning" in report
+    assert sorted(path.name for path in (tmp_path / "w" / "disks").iterdir()) == ["system.repaired.qcow2"]
+    layer, image = tmp_path / "w/disks/system.repaired.qcow2", tmp_path / "w/images/system.qcow2"
+    argv: list[str | Path] = ["qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", layer, image]
+    assert subprocess.run(argv, check=False).returncode == 0
+    assert [sha256(disk.path) for disk in demo_disks] == before
+
+
 def appliances(server: PrefectServer) -> list[Path]:
     """Return the /proc folders of the guests that the server's runs look into."""
     found = []

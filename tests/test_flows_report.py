@@ -11,6 +11,7 @@ from flows.report import Report, render_markdown, try_it_command, write_report
 from migration.artifact import Artifact
 from migration.disk import Disk, DiskFormat, DiskRole
 from migration.image import GIB, Image, ImageDisk
+from migration.repair import ChangedLine, LeftLine, Repair
 from migration.verdict import EntryChain, Finding, Severity, Verdict
 from migration.workspace import open_workspace
 
@@ -75,6 +76,28 @@ def test_boot_command_takes_one_format_with_the_system_disk_first() -> None:
     assert [drive.partition(",format=")[0] for drive in drives] == [
         "file=/w/xvda,,1.qcow2", "file=/w/xvdb,,1.qcow2", "file=/w/xvdaa,,1.qcow2",
     ]  # fmt: skip
+
+
+def test_repair_is_shown_with_both_verdicts_and_in_a_fence_that_holds(tmp_path: Path) -> None:
+    layer = replace(DISK, path=Path("/w/system.repaired.qcow2"), format=DiskFormat.QCOW2, base=DISK.path)
+    line = ChangedLine(file="/etc/fstab", line=2, before="a", after="b", reasons=("<b>why</b>",))
+    repair = Repair(
+        before=replace(VERDICT, findings=(FINDING,)), after=VERDICT, diff=" ```\n-a\n+b\n", changed=(line,),
+        left=(LeftLine(file="/etc/crypttab", line=1, why="who knows"),), disks=(layer,),
+    )  # fmt: skip
+    report = replace(REPORT, repair=repair)
+    text = render_markdown(report)
+    assert "nothing stands in the way" in text.splitlines()[2]
+    assert "Before: not clean: 1 line of fstab checked, 1 error" in text
+    assert "After: clean: 1 line of fstab checked" in text
+    assert "````diff\n ```\n-a\n+b\n````" in text
+    assert r"/etc/fstab:2: \<b>why\</b>" in text
+    assert "/etc/crypttab:1: who knows" in text
+    assert "`system.repaired.qcow2` over `system.raw`" in text
+    with open_workspace(tmp_path / "w") as workspace:
+        write_report(workspace, report)
+    document = json.loads((tmp_path / "w" / "report.json").read_text())
+    assert document["repair"]["disks"][0]["base"] == "/w/system.raw"
 
 
 @pytest.mark.parametrize(("changed", "said"), [({"boot_mode": "UEFI"}, "OVMF"), ({"architecture": "arm64"}, "arm64")])

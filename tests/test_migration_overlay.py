@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,31 @@ def create(*words: str | Path) -> None:
     run(["qemu-img", "create", "-q", *words])
 
 
-def test_overlay_names_its_disk_and_the_format_it_was_told(raw: Path, tmp_path: Path) -> None:
-    overlay = make_overlay(disk_of(raw, "xvda"), tmp_path / "overlay.qcow2")
+@pytest.mark.parametrize("folder", [".", "elsewhere"])
+def test_overlay_names_its_disk_and_the_format_it_was_told(folder: str, raw: Path, tmp_path: Path) -> None:
+    (tmp_path / folder).mkdir(exist_ok=True)
+    overlay = make_overlay(disk_of(raw, "xvda"), tmp_path / folder / "overlay.qcow2")
     info = json.loads(run(["qemu-img", "info", "-f", "qcow2", "--output", "json", overlay]))
-    assert (info["backing-filename"], info["backing-filename-format"]) == (str(raw), "raw")
+    named = (f"./{raw.name}" if folder == "." else str(raw), "raw")
+    assert (info["backing-filename"], info["backing-filename-format"]) == named
     assert info["virtual-size"] == MIB
+
+
+def test_overlay_takes_a_layer_of_ours_over_the_disk_it_was_told(raw: Path, tmp_path: Path) -> None:
+    layer = make_overlay(disk_of(raw, "xvda"), tmp_path / "layer.qcow2")
+    disk = replace(disk_of(layer, "xvda", DiskFormat.QCOW2), base=raw)
+    assert make_overlay(disk, tmp_path / "overlay.qcow2").exists()
+    with pytest.raises(GuestError, match="not complete in itself"):
+        make_overlay(replace(disk, base=tmp_path / "another.raw"), tmp_path / "overlay.qcow2")
+
+
+def test_overlay_refuses_a_layer_over_what_does_not_stand_alone(raw: Path, tmp_path: Path) -> None:
+    base, layer = tmp_path / "base.qcow2", tmp_path / "layer.qcow2"
+    create("-f", "qcow2", "-F", "raw", "-b", raw, base)
+    create("-f", "qcow2", "-F", "qcow2", "-b", base, layer)
+    disk = replace(disk_of(layer, "xvda", DiskFormat.QCOW2), base=base)
+    with pytest.raises(GuestError, match=r"base\.qcow2 is not complete in itself"):
+        make_overlay(disk, tmp_path / "overlay.qcow2")
 
 
 def test_overlay_of_a_raw_disk_does_not_believe_a_disguise(tmp_path: Path, raw: Path) -> None:

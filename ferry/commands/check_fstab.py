@@ -29,10 +29,17 @@ if TYPE_CHECKING:
     metavar="BUS",
     help="What the disks will hang on: virtio, scsi, sata, ide, nvme, xen, vmware. May be repeated.  [default: all]",
 )
+@click.option("--fix", is_flag=True, help="Show what would mend it, as a diff; writes nothing by itself.")
+@click.option("--yes", is_flag=True, help="With --fix: write it, into a layer beside each disk that changes.")
+@click.option(
+    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="With --fix: write it, into this folder."
+)
+@click.option("--undo", is_flag=True, help="Remove the layers that --fix wrote, and what was written to them since.")
 @json_option
 def command(
     disks: tuple[str, ...], workspace: Path | None, region_id: str, ecs_endpoint: str, oss_endpoint: str,
-    target_words: tuple[str, ...], *, oss_cname: bool, as_json: bool,
+    target_words: tuple[str, ...], output: Path | None,
+    *, oss_cname: bool, fix: bool, yes: bool, undo: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Check that /etc/fstab matches the exported disks.
 
@@ -42,13 +49,26 @@ def command(
     oss://BUCKET/[PREFIX_]IMAGE in their place is an export in its bucket, which needs --region. It is
     looked at where it lies: only some MiB of its .raw objects are read. Archives (.raw.tar.gz) cannot
     be read so: download them first.
+
+    --fix repairs, never the disk itself: a changed disk is a qcow2 layer over it, system.repaired.qcow2,
+    which `ferry convert` and QEMU take in its place. The exit code is then about the repaired guest.
     """
+    from ferry import repairing  # noqa: PLC0415
     from migration.errors import InvalidInput, MigrationError  # noqa: PLC0415
     from migration.target import parse_targets  # noqa: PLC0415
 
+    options = repairing.RepairOptions(fix=fix, yes=yes, output=output, undo=undo)
     read: dict[str, int] = {}
     try:
         targets = parse_targets(target_words)
+        options.check(disks)
+        if undo:
+            repairing.show_undone(repairing.undo(disks, workspace, output), as_json=as_json)
+            sys.exit(0)
+        if fix:
+            expected = _devices_of_image(workspace) if workspace is not None and not disks else []
+            done = repairing.repair(disks, workspace, expected, options)
+            sys.exit(repairing.show_repair(done, as_json=as_json))
         if any(word.startswith("oss://") for word in disks):
             if len(disks) > 1:
                 raise InvalidInput("an oss:// address stands for all disks of its export", "give it alone")

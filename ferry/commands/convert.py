@@ -53,6 +53,8 @@ def command(
             "say what to convert", "give disks, and --output for another folder than this one; or --workspace alone"
         )
     found = find_disks(disks) if disks else find_disks_in(workspace / "disks") if workspace else ()
+    if workspace is not None:
+        _tell_of_layers(workspace / "disks")
     work = [(disk, DiskFormat(word)) for disk in found for word in dict.fromkeys(formats)]
     with open_display() as display:
 
@@ -83,6 +85,15 @@ def command(
 
             artifacts = for_each(work, in_directory, at_once=2)
     show(artifacts, as_json=as_json)
+
+
+def _tell_of_layers(folder: Path) -> None:
+    """Say that repaired layers are there, so that nobody takes the images for repaired ones."""
+    from migration.disk import is_layer  # noqa: PLC0415
+
+    for path in sorted(folder.iterdir()):
+        if is_layer(path) and not path.name.startswith("."):
+            click.echo(f"{path.name} is not converted, but the disk under it; name it to convert the repair", err=True)
 
 
 def show(artifacts: list[Artifact], *, as_json: bool) -> None:

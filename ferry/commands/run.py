@@ -32,13 +32,13 @@ from migration.errors import InvalidInput
     type=click.Choice(("qcow2", "vmdk", "vhdx", "vdi", "vpc")),
     default=("qcow2",),
 )
-@click.option("--on-fstab-mismatch", type=click.Choice(("fail", "warn")), default="fail", show_default=True)
+@click.option("--on-fstab-mismatch", type=click.Choice(("fail", "warn", "repair")), default="fail", show_default=True)
 @transfer_options
 @limit_options
 @json_option
 def command(
     image_id: str, bucket: str, workspace: Path, region_id: str, ecs_endpoint: str, oss_endpoint: str, prefix: str,
-    formats: tuple[str, ...], on_fstab_mismatch: Literal["fail", "warn"], connections: int,
+    formats: tuple[str, ...], on_fstab_mismatch: Literal["fail", "warn", "repair"], connections: int,
     bandwidth_limit: int | None, oss_traffic_limit: int | None,
     max_data_disks: int | None, max_data_disk_gib: int | None,
     *, oss_cname: bool, restore_archived: bool, keep_objects: bool, accept_other_size: bool, as_json: bool,

@@ -1,0 +1,135 @@
+"""Plans what becomes of `root=` and `resume=` on the kernel command lines that a boot loader keeps. Pure.
+
+GRUB's own names (`hd0,msdos1`, `search --fs-uuid`) do not depend on the bus; only what the kernel is told does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from fstab_check.facts import Guest
+from fstab_check.layout import Volume
+from fstab_check.patch import Change, FilePatch, Left
+from fstab_check.resolve import resolve
+from fstab_check.sources import SourceKind, parse_source
+from fstab_check.stable_name import entry_naming, partuuid_tag, uuid_tag
+from migration.str_enum import StrEnum
+
+# A device after `root=` or `resume=`, where a word begins: at a blank or a quote.
+_ARGUMENT = re.compile(rb"""(?<![^\s"'=])(?P<name>root|resume)=(?P<device>/dev/[^\s"'\\;]+)""")
+
+_LINUX = rb"[ \t]*(?:linux|linux16|linuxefi|kernel)[ \t]"
+_INITRD = re.compile(rb"[ \t]*(?:initrd|initrd16|initrdefi)[ \t]")
+_NEXT_ENTRY = re.compile(_LINUX + rb"|[ \t]*(?:menuentry|submenu|title)[ \t]")
+GRUBENV_SIZE = 1024  # bytes: GRUB refuses another size
+
+
+class BootFileKind(StrEnum):
+    """The files in which kernel command lines are kept, by their grammar."""
+
+    GRUB_SCRIPT = "grub.cfg"
+    GRUB_DEFAULT = "default/grub"
+    GRUB_ENVIRONMENT = "grubenv"
+    LOADER_ENTRY = "loader entry"
+
+
+# Which lines of such a file are, or become, kernel command lines.
+_COMMAND_LINES = {
+    BootFileKind.GRUB_SCRIPT: re.compile(_LINUX + rb"|[ \t]*set[ \t]+(?:default_)?kernelopts="),
+    BootFileKind.GRUB_DEFAULT: re.compile(rb"[ \t]*(?:export[ \t]+)?GRUB_CMDLINE_LINUX\w*="),
+    BootFileKind.GRUB_ENVIRONMENT: re.compile(rb"kernelopts="),
+    BootFileKind.LOADER_ENTRY: re.compile(rb"[ \t]*options[ \t]"),
+}
+
+
+def plan_boot_file(
+    guest: Guest, path: str, kind: BootFileKind, content: bytes
+) -> tuple[FilePatch | None, tuple[Left, ...]]:
+    """Return what becomes of one file of the boot loader; None where nothing changes."""
+    lines = content.split(b"\n")
+    changes, left = [], []
+    for index, line in enumerate(lines):
+        if not _COMMAND_LINES[kind].match(line):
+            continue
+        after, reasons, problems = _plan_line(line, guest, has_initramfs=_has_initramfs(kind, lines, index))
+        left += [Left(path=path, line=index + 1, why=problem) for problem in problems]
+        if after != line:
+            changes.append(Change(line=index + 1, before=line, after=after, reasons=reasons))
+    if not changes:
+        return None, tuple(left)
+    patch: FilePatch | None = FilePatch(path=path, before=content, changes=tuple(changes))
+    if kind is BootFileKind.GRUB_ENVIRONMENT and patch is not None:
+        patch = _keep_size(patch)
+        if patch is None:
+            left.append(Left(path=path, line=None, why=f"its {GRUBENV_SIZE} bytes are too few for a UUID="))
+    return patch, tuple(left)
+
+
+def _plan_line(line: bytes, guest: Guest, *, has_initramfs: bool) -> tuple[bytes, tuple[str, ...], list[str]]:
+    """Return what becomes of a command line, why it changes, and what of it was left alone."""
+    reasons, problems = [], []
+    position, after = 0, b""
+    for match in _ARGUMENT.finditer(line):
+        argument = match[0].decode("utf-8", "surrogateescape")
+        volume, problem = _follow(match, guest)
+        tag = None
+        if volume is not None:
+            tag = (uuid_tag if has_initramfs else partuuid_tag)(volume, guest.layout)
+            problem = "" if tag else f"{volume.place} has no name that this kernel would find"
+        if problem:
+            problems.append(f"{argument}: {problem}")
+        if tag:
+            reasons.append(f"{argument} leads nowhere on a bus that calls this disk otherwise")
+            after += line[position : match.start("device")] + tag.encode()
+            position = match.end()
+    return after + line[position:], tuple(reasons), problems
+
+
+def _follow(match: re.Match[bytes], guest: Guest) -> tuple[Volume | None, str]:
+    """Return the file system that an argument means, or what is in the way; neither for names that survive."""
+    source = parse_source(entry_naming(match["device"].decode("utf-8", "surrogateescape")))
+    is_root = match["name"] == b"root"
+    if is_root and source.kind in {SourceKind.DISK_ID, SourceKind.DISK_PATH}:
+        is_certain = len(guest.roots) == 1
+        return (guest.root.volume, "") if is_certain else (None, "which file system is the root is not certain")
+    if source.kind is not SourceKind.DEVICE:
+        return None, ""
+    resolution = resolve(source, guest.layout, None)
+    volume, problem = resolution.volume, ""
+    if volume is None or resolution.failure is not None:
+        problem = resolution.evidence or "it leads nowhere"
+    elif is_root and volume.name != guest.root.volume.name:
+        problem = f"it is {volume.place}, and the root was found on {guest.root.location}"
+    elif not is_root and volume.type not in {"swap", "swsuspend"}:
+        problem = f"{volume.place} holds {volume.type}, no swap"
+    return (None, problem) if problem else (volume, "")
+
+
+def _has_initramfs(kind: BootFileKind, lines: Sequence[bytes], index: int) -> bool:
+    """Return whether the kernel of this command line gets an initramfs: by itself it does not know `UUID=`."""
+    if kind is BootFileKind.LOADER_ENTRY:
+        return any(_INITRD.match(line) for line in lines)
+    if kind is not BootFileKind.GRUB_SCRIPT or not _NEXT_ENTRY.match(lines[index]):
+        # The kernel that is meant is told elsewhere. Distributions that keep these lines start with an initramfs.
+        return True
+    for line in lines[index + 1 :]:
+        if _INITRD.match(line):
+            return True
+        if _NEXT_ENTRY.match(line):
+            return False
+    return False
+
+
+def _keep_size(patch: FilePatch) -> FilePatch | None:
+    """Return the patch with a last line of as many `#` as make the block whole again, None where it has too few."""
+    if len(patch.before) != GRUBENV_SIZE:
+        return None
+    lines = patch.before.split(b"\n")
+    filling = lines[-1]
+    excess = len(patch.after) - GRUBENV_SIZE
+    if not filling or filling.strip(b"#") or excess >= len(filling):
+        return None
+    new = b"#" * (len(filling) - excess)
+    change = Change(line=len(lines), before=filling, after=new, reasons=("the block keeps its size",))
+    return FilePatch(path=patch.path, before=patch.before, changes=(*patch.changes, change))
