@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all set-up that is missing. See README.md.
-.PHONY: demo test test-fast lint serve bench-download lock setup clean
+.PHONY: demo test test-fast lint serve boot-matrix bench-download lock setup clean
 
 PYTHON := .venv/bin/python
 
@@ -25,6 +25,11 @@ lint: setup
 # A Prefect server and a worker on this machine, with both flows deployed.
 serve: setup
 	@$(PYTHON) -m deployments.serve $(if $(PORT),--port $(PORT))
+
+# Boots a real guest for every cell of what the fstab check foretells; about an hour without KVM. See docs/boot-matrix.md.
+boot-matrix:
+	@deployments/bootstrap.sh --also mmdebstrap mtools grub-efi-amd64-bin ovmf
+	$(PYTHON) -m tests.boot_matrix $(MATRIX)
 
 # Compares the download with what one would use instead, about 15 minutes; explained in benchmarks/README.md.
 bench-download:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import posixpath
 import re
 from collections.abc import Iterable
@@ -33,7 +34,7 @@ def parse_device_timeout(texts: Iterable[str]) -> float:
             match = _SETTING.match(line)
             seconds = parse_timespan(match["value"]) if match else None
             if match and seconds is not None:
-                found[match["name"]] = seconds
+                found[match["name"]] = seconds or math.inf  # 0 switches the limit off
     return found.get("DefaultDeviceTimeoutSec", found.get("DefaultTimeoutStartSec", AS_IT_COMES))
 
 

@@ -1,0 +1,81 @@
+"""A few cells of the boot matrix, and that its comparison can fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from migration.target import Target
+from migration.verdict import Forecast, LineForecast, Outcome
+from private_cloud.boot_test import BootReport
+from private_cloud.console import Outcome as BootOutcome
+from private_cloud.machine import Firmware
+from private_cloud.machine import Target as MachineTarget
+from tests.boot_matrix import SAMPLE, Cell, Matrix, all_cells, compare, mounted_in
+from tests.systemd_guest import reason_to_skip
+
+SAMPLED = [cell for cell in all_cells() if (cell.name, cell.target) in SAMPLE]
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    if reason := reason_to_skip():
+        pytest.skip(reason)
+    matrix = Matrix(tmp_path_factory.mktemp("matrix"))
+    matrix.build(sorted({cell.disk_set for cell in SAMPLED}))
+    return matrix
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("cell", SAMPLED, ids=lambda cell: f"{cell.name}, {cell.target}")
+def test_boot_is_what_was_foretold(matrix: Matrix, cell: Cell) -> None:
+    result = matrix.run(cell)
+    assert not result.disagreement, "\n".join(result.report.log[-30:])
+
+
+def test_every_sampled_cell_is_in_the_matrix_and_the_matrix_is_large_enough() -> None:
+    assert len(SAMPLED) == len(SAMPLE)
+    cells = list(all_cells())
+    assert len(cells) == len({(cell.name, cell.target) for cell in cells}) >= 60
+
+
+def line(outcome: Outcome, source: str = "UUID=b", number: int = 2) -> LineForecast:
+    return LineForecast(line=number, source=source, mountpoint="/data", outcome=outcome, reason="", seconds=0)
+
+
+def report(outcome: BootOutcome) -> BootReport:
+    return BootReport(
+        outcome=outcome, mounted=(), failed=(), seconds=1, log=(), evidence="", note="",
+        target=MachineTarget.VIRTIO, firmware=Firmware.BIOS, kvm=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lines", "boot", "mounted", "agrees"),
+    [
+        ([line(Outcome.MOUNTED)], BootOutcome.EVERYTHING_MOUNTED, {"/data": "b"}, True),
+        ([line(Outcome.MOUNTED)], BootOutcome.EVERYTHING_MOUNTED, {"/data": "c"}, False),
+        ([line(Outcome.MOUNTED)], BootOutcome.MOUNT_FAILED, {}, False),
+        ([line(Outcome.MOUNTED)], BootOutcome.EMERGENCY_MODE, {}, False),
+        ([line(Outcome.IGNORED)], BootOutcome.MOUNT_FAILED, {}, True),
+        ([line(Outcome.IGNORED)], BootOutcome.EVERYTHING_MOUNTED, {"/data": "b"}, False),
+        ([line(Outcome.UNKNOWN)], BootOutcome.EVERYTHING_MOUNTED, {"/data": "b"}, False),
+        ([line(Outcome.WRONG_DISK)], BootOutcome.EVERYTHING_MOUNTED, {"/data": "c"}, True),
+        ([line(Outcome.WRONG_DISK)], BootOutcome.EVERYTHING_MOUNTED, {}, False),
+        ([line(Outcome.EMERGENCY)], BootOutcome.EMERGENCY_MODE, {}, True),
+        ([line(Outcome.EMERGENCY)], BootOutcome.EVERYTHING_MOUNTED, {"/data": "b"}, False),
+        ([line(Outcome.EMERGENCY)], BootOutcome.NO_ROOT_FILE_SYSTEM, {}, False),
+        ([line(Outcome.EMERGENCY, "root=x", 0)], BootOutcome.NO_ROOT_FILE_SYSTEM, {}, True),
+        ([line(Outcome.EMERGENCY, "root=x", 0)], BootOutcome.NO_ANSWER, {}, False),
+    ],
+)
+def test_comparison_can_fail(
+    lines: list[LineForecast], boot: BootOutcome, mounted: dict[str, str], *, agrees: bool
+) -> None:
+    forecast = Forecast(target=Target.VIRTIO, lines=tuple(lines))
+    assert (compare(forecast, report(boot), mounted) == "") is agrees
+
+
+def test_mount_table_is_read_off_the_console() -> None:
+    log = ["[  OK  ] Mounted /data.", "ferry-mount:/ aaaa", "ferry-mount:/data bbbb", "ferry-mount:/proc ", "login:"]
+    assert mounted_in(log) == {"/": "aaaa", "/data": "bbbb"}
