@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from flows.markdown import cell, table
 from flows.repair_section import render_repair
+from fstab_check.render import render_forecasts
 from migration.acceleration import kvm_works
 from migration.artifact import Artifact
 from migration.disk import Disk, DiskFormat, DiskRole
@@ -152,6 +153,12 @@ def _verdict(report: Report) -> list[str]:
     ]
     if rows:
         parts.append(table(["Line", "Source", "Mounted on", "Leads to", "Found there"], rows))
+    if verdict.forecasts:
+        told = "\n".join(
+            f"{'  ' if line.startswith('    ') else ''}- {cell(line.strip())}"
+            for line in render_forecasts(verdict.forecasts)
+        )
+        parts.append(f"What the boot will do, by what the disks hang on:\n\n{told}")
     for finding in verdict.findings:
         place = f"{finding.file}:{finding.line}: " if finding.file and finding.line else ""
         parts.append(

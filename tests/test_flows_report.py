@@ -12,7 +12,8 @@ from migration.artifact import Artifact
 from migration.disk import Disk, DiskFormat, DiskRole
 from migration.image import GIB, Image, ImageDisk
 from migration.repair import ChangedLine, LeftLine, Repair
-from migration.verdict import EntryChain, Finding, Severity, Verdict
+from migration.target import Target
+from migration.verdict import EntryChain, Finding, Forecast, LineForecast, Outcome, Severity, Verdict
 from migration.workspace import open_workspace
 
 IMAGE = Image(
@@ -112,3 +113,14 @@ def test_report_for_programs_says_the_same(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "w" / "report.json").read_text())
     assert document["version"] == 1
     assert document["verdict"]["chain"][0]["mountpoint"] == "/"
+
+
+def test_report_says_what_the_boot_will_do_and_draws_nothing_the_guest_wrote() -> None:
+    lost = LineForecast(
+        line=7, source="/dev/vdb1", mountpoint="/data", outcome=Outcome.EMERGENCY, reason="no <b>name</b>", seconds=90
+    )  # fmt: skip
+    good = Forecast(target=Target.VIRTIO, lines=(replace(lost, outcome=Outcome.MOUNTED, seconds=0),))
+    bad = tuple(Forecast(target=target, lines=(lost,)) for target in (Target.SCSI, Target.SATA))
+    text = render_markdown(replace(REPORT, verdict=replace(VERDICT, forecasts=(good, *bad))))
+    told = "- virtio: boots\n- scsi, sata: does not boot\n  - fstab:7 /dev/vdb1: emergency: no \\<b>name\\</b>\n"
+    assert told in text
