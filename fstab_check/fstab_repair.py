@@ -103,8 +103,11 @@ def _plan_line(line: Line, lines: Sequence[Line], guest: Guest) -> _Edit:
     elif failure is not None:
         _plan_failure(edit, failure, lines, guest)
     elif volume is not None:
+        if line.entry.is_root and not _is_root_of(guest, volume):
+            edit.left.append(f"it leads to {volume.place}, and this fstab lies on {guest.root.location}")
+            return edit
         if line.source.kind is SourceKind.DEVICE:
-            _plan_device_name(edit, volume, guest)
+            _plan_device_name(edit, volume, lines, guest)
         _plan_type(edit, volume, guest)
     return edit
 
@@ -119,9 +122,13 @@ def _plan_network(edit: _Edit) -> None:
         edit.is_gone = True
 
 
-def _plan_device_name(edit: _Edit, volume: Volume, guest: Guest) -> None:
+def _plan_device_name(edit: _Edit, volume: Volume, lines: Sequence[Line], guest: Guest) -> None:
     tag = uuid_tag(volume, guest.layout)
-    if tag is None:
+    rival = _rival(edit.line, volume, lines)
+    if rival is not None:
+        # The name is only a position, and one that has come to mean another disk, perhaps.
+        edit.left.append(f"line {rival.entry.line} mounts {volume.place} elsewhere: see which disk is meant")
+    elif tag is None:
         edit.left.append(f"{volume.place} has no UUID that leads to it alone")
     else:
         edit.write(SOURCE, tag, f"{edit.line.entry.source} is {volume.place} here, and may be another disk elsewhere")
@@ -248,6 +255,28 @@ def _meant_by_case(line: Line, guest: Guest) -> Volume | None:
         if tag.casefold() == wanted:
             found.append(volume)
     return found[0] if len(found) == 1 and found[0].content is not None and not found[0].is_member else None
+
+
+def _is_root_of(guest: Guest, volume: Volume) -> bool:
+    root = guest.root.volume
+    is_btrfs = root.type == volume.type == "btrfs"  # whose devices are one file system
+    return volume.name == root.name or (
+        is_btrfs
+        and root.content is not None
+        and volume.content is not None
+        and root.content.uuid == volume.content.uuid
+    )
+
+
+def _rival(line: Line, volume: Volume, lines: Sequence[Line]) -> Line | None:
+    """Return another line that mounts the same file system in another place, which is hardly ever meant."""
+    if volume.type in {"btrfs", "swap"} or line.entry.is_noauto:
+        return None
+    for other in lines:
+        leads_there = other.resolution.volume is not None and other.resolution.volume.name == volume.name
+        if leads_there and other.entry.mountpoint != line.entry.mountpoint and not other.entry.is_noauto:
+            return other
+    return None
 
 
 def _are_common(options: dict[str, str]) -> bool:
