@@ -133,7 +133,8 @@ def _disk(target: Target, number: int, layer: Path) -> tuple[str, ...]:
     }[target]
     # Nothing that the guest writes is kept, so nothing has to reach storage.
     drive = f"if=none,id=disk-{number},format=qcow2,cache=unsafe,file={_value(layer)}"
-    return ("-drive", drive, "-device", f"{device},drive=disk-{number},bootindex={number}")
+    # A kernel that QEMU starts itself has taken 0.
+    return ("-drive", drive, "-device", f"{device},drive=disk-{number},bootindex={number + 1}")
 
 
 def _value(path: Path) -> str:

@@ -29,9 +29,9 @@ def devices(machine: Machine) -> list[str]:
 )
 def test_disks_hang_on_the_bus_that_was_asked_for(target: Target, words: list[str]) -> None:
     found = devices(Machine(target=target, kvm=False))
-    assert found[: len(words)] == [*words[:-1], f"{words[-1]},drive=disk-0,bootindex=0"]
+    assert found[: len(words)] == [*words[:-1], f"{words[-1]},drive=disk-0,bootindex=1"]
     assert [device.partition("drive=")[2] for device in found if "drive=" in device] == [
-        "disk-0,bootindex=0", "disk-1,bootindex=1", "disk-2,bootindex=2",
+        "disk-0,bootindex=1", "disk-1,bootindex=2", "disk-2,bootindex=3",
     ]  # fmt: skip
 
 
