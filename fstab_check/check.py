@@ -57,8 +57,12 @@ _FILE_PROBLEMS = {
         "write 0 0 there; a comment needs a line of its own",
     ),
     Code.LINE_BROKEN: (
-        Severity.WARNING, "the line cannot be read and is ignored at boot",
+        Severity.WARNING, "the line cannot be read as it stands, and is ignored at boot in whole or in part",
         "write it anew, or take it out",
+    ),
+    Code.LINE_READ_DIFFERENTLY: (
+        Severity.WARNING, "systemd and `mount` do not read the same in this line",
+        "write it without odd escapes: \\040 is a blank, \\011 a tab, \\012 a newline, \\134 a backslash",
     ),
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ class Code(StrEnum):
     LINE_INCOMPLETE = "line-incomplete"
     LINE_NUMBER_INVALID = "line-number-invalid"
     LINE_BROKEN = "line-broken"
+    LINE_READ_DIFFERENTLY = "line-read-differently"
 
     # The source of a line
     DEVICE_NOT_EXPORTED = "device-not-exported"

@@ -65,9 +65,9 @@ OLD_ROOT = RootFilesystem(volume=volume_of_partition(XVDB, XVDB.partitions[0]))
 REAL_ROOT = RootFilesystem(volume=volume_of_partition(XVDA, XVDA.partitions[0]))
 
 
-def line(name: str, code: Code, severity: Severity, text: str, **facts: object) -> ParameterSet:
+def line(name: str, code: Code, severity: Severity, text: str, number: int = 4, **facts: object) -> ParameterSet:
     """Return a row in which one line more, the fourth, has something wrong with it."""
-    return pytest.param(code, severity, 4, GOOD_FSTAB + text + "\n", facts, id=name)
+    return pytest.param(code, severity, number, GOOD_FSTAB + text + "\n", facts, id=name)
 
 
 def whole(name: str, code: Code, severity: Severity, number: int | None, text: str, **facts: object) -> ParameterSet:
@@ -96,6 +96,8 @@ ROWS = [
     line("two-fields", Code.LINE_INCOMPLETE, WARNING, "tmpfs /tmp"),
     line("late-comment", Code.LINE_NUMBER_INVALID, WARNING, "tmpfs /tmp tmpfs defaults # tmp"),
     line("nul", Code.LINE_BROKEN, WARNING, "tmpfs\0 /tmp tmpfs"),
+    line("endless-line", Code.LINE_BROKEN, WARNING, "tmpfs /tmp tmpfs " + "o" * 20_000),
+    line("odd-escape", Code.LINE_READ_DIFFERENTLY, WARNING, "tmpfs /a\\043b tmpfs"),
     line("missing-disk", Code.DEVICE_NOT_EXPORTED, ERROR, "/dev/vdd1 /d ext4 defaults 0 0"),
     line("missing-disk-nofail", Code.DEVICE_NOT_EXPORTED, WARNING, "/dev/vdd1 /d ext4 nofail 0 0"),
     line("missing-disk-noauto", Code.DEVICE_NOT_EXPORTED, INFO, "/dev/vdd1 /d ext4 noauto 0 0"),
@@ -270,7 +272,7 @@ def test_disk_is_not_in_use_when_only_its_volume_group_is_there() -> None:
 def test_root_on_a_data_disk_uses_it() -> None:
     layout = GuestLayout(disks=(system_disk(partition(1, filesystem("vfat", "AB-CD"))), XVDB))
     root = RootFilesystem(volume=volume_of_partition(XVDB, XVDB.partitions[0]))
-    verdict = judge(f"UUID={DATA_UUID} / ext4\n", layout=layout, roots=(root,))
+    verdict = judge(f"UUID={DATA_UUID} / ext4 defaults 0 1\n", layout=layout, roots=(root,))
     assert [finding.code for finding in verdict.findings] == [Code.ROOT_ON_DATA_DISK]
 
 
