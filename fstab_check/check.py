@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from fstab_check.codes import Code
 from fstab_check.disk_check import check_disks, check_expected
 from fstab_check.facts import Guest, Line
+from fstab_check.fsck_check import check_fsck
 from fstab_check.fstab import FSTAB
 from fstab_check.layout import Volume
 from fstab_check.line_check import check_line, finding_on
 from fstab_check.mountpoint_check import check_mountpoints
+from fstab_check.option_check import check_options
+from fstab_check.order_check import check_order
 from fstab_check.resolve import leave_open, resolve
 from fstab_check.sources import SourceKind, parse_source
 from migration.disk import DiskRole
@@ -75,6 +78,9 @@ def check_guest(guest: Guest) -> Verdict:
         *(finding for line in lines for finding in check_line(line, guest)),
         *check_mountpoints(lines, guest),
         *_check_twice(lines),
+        *check_options(lines),
+        *check_fsck(lines),
+        *check_order(lines),
         *_check_root(lines, guest),
         *_check_disks(lines, guest),
     ]
