@@ -10,10 +10,13 @@ from fstab_check.disk_check import check_disks, check_expected
 from fstab_check.drivers import check_drivers
 from fstab_check.facts import Guest, Line
 from fstab_check.forecast import forecast
+from fstab_check.fsck_check import check_fsck
 from fstab_check.fstab import FSTAB
 from fstab_check.layout import is_same_volume
 from fstab_check.line_check import check_line, finding_on
 from fstab_check.mountpoint_check import check_mountpoints
+from fstab_check.option_check import check_options
+from fstab_check.order_check import check_order
 from fstab_check.resolve import leave_open, resolve
 from fstab_check.sources import SourceKind, parse_source
 from migration.disk import DiskRole
@@ -61,8 +64,12 @@ _FILE_PROBLEMS = {
         "write 0 0 there; a comment needs a line of its own",
     ),
     Code.LINE_BROKEN: (
-        Severity.WARNING, "the line cannot be read and is ignored at boot",
+        Severity.WARNING, "the line cannot be read as it stands, and is ignored at boot in whole or in part",
         "write it anew, or take it out",
+    ),
+    Code.LINE_READ_DIFFERENTLY: (
+        Severity.WARNING, "systemd and `mount` do not read the same in this line",
+        "write it without odd escapes: \\040 is a blank, \\011 a tab, \\012 a newline, \\134 a backslash",
     ),
 }  # fmt: skip
 
@@ -79,6 +86,9 @@ def check_guest(guest: Guest, targets: Sequence[Target] = ALL_TARGETS) -> Verdic
         *(finding for line in lines for finding in check_line(line, guest, targets)),
         *check_mountpoints(lines, guest),
         *_check_twice(lines),
+        *check_options(lines),
+        *check_fsck(lines),
+        *check_order(lines),
         *_check_root(lines, guest),
         *check_root_arguments(guest, targets),
         *check_drivers(guest.kernels, targets),

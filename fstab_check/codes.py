@@ -18,6 +18,7 @@ class Code(StrEnum):
     LINE_INCOMPLETE = "line-incomplete"
     LINE_NUMBER_INVALID = "line-number-invalid"
     LINE_BROKEN = "line-broken"
+    LINE_READ_DIFFERENTLY = "line-read-differently"
 
     # The source of a line
     DEVICE_NOT_EXPORTED = "device-not-exported"
@@ -46,7 +47,20 @@ class Code(StrEnum):
     MOUNTPOINT_MISSING = "mountpoint-missing"
     MOUNTPOINT_INVALID = "mountpoint-invalid"
     MOUNTPOINT_DUPLICATE = "mountpoint-duplicate"
+    MOUNTPOINT_ORDER = "mountpoint-order"
+    MOUNTPOINT_SPELLING = "mountpoint-spelling"
     FILESYSTEM_TWICE = "filesystem-twice"
+
+    # The options and the check of a line
+    OPTION_CONFLICT = "option-conflict"
+    OPTION_MISSPELT = "option-misspelt"
+    OPTION_REMOVED = "option-removed"
+    OPTION_IGNORED = "option-ignored"
+    DEVICE_TIMEOUT_ENDLESS = "device-timeout-endless"
+    DEPENDENCY_UNKNOWN = "dependency-unknown"
+    FSCK_POINTLESS = "fsck-pointless"
+    FSCK_ORDER = "fsck-order"
+    FSCK_ROOT_OFF = "fsck-root-off"
 
     # The root file system
     ROOT_ENTRY_MISSING = "root-entry-missing"

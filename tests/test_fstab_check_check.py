@@ -24,6 +24,7 @@ from tests.fstab_check_fixtures import (
     ROOT_UUID,
     SWAP_UUID,
     XFS_LINE,
+    XFS_UUID,
     XVDA,
     XVDB,
     XVDC,
@@ -68,9 +69,9 @@ OLD_ROOT = RootFilesystem(volume=volume_of_partition(XVDB, XVDB.partitions[0]))
 REAL_ROOT = RootFilesystem(volume=volume_of_partition(XVDA, XVDA.partitions[0]))
 
 
-def line(name: str, code: Code, severity: Severity, text: str, **facts: object) -> ParameterSet:
+def line(name: str, code: Code, severity: Severity, text: str, number: int = 4, **facts: object) -> ParameterSet:
     """Return a row in which one line more, the fourth, has something wrong with it."""
-    return pytest.param(code, severity, 4, GOOD_FSTAB + text + "\n", facts, id=name)
+    return pytest.param(code, severity, number, GOOD_FSTAB + text + "\n", facts, id=name)
 
 
 def whole(name: str, code: Code, severity: Severity, number: int | None, text: str, **facts: object) -> ParameterSet:
@@ -99,6 +100,8 @@ ROWS = [
     line("two-fields", Code.LINE_INCOMPLETE, WARNING, "tmpfs /tmp"),
     line("late-comment", Code.LINE_NUMBER_INVALID, WARNING, "tmpfs /tmp tmpfs defaults # tmp"),
     line("nul", Code.LINE_BROKEN, WARNING, "tmpfs\0 /tmp tmpfs"),
+    line("endless-line", Code.LINE_BROKEN, WARNING, "tmpfs /tmp tmpfs " + "o" * 20_000),
+    line("odd-escape", Code.LINE_READ_DIFFERENTLY, WARNING, "tmpfs /a\\043b tmpfs"),
     line("missing-disk", Code.DEVICE_NOT_EXPORTED, ERROR, "/dev/vdd1 /d ext4 defaults 0 0"),
     line("missing-disk-nofail", Code.DEVICE_NOT_EXPORTED, WARNING, "/dev/vdd1 /d ext4 nofail 0 0"),
     line("missing-disk-noauto", Code.DEVICE_NOT_EXPORTED, INFO, "/dev/vdd1 /d ext4 noauto 0 0"),
@@ -165,6 +168,41 @@ ROWS = [
     whole("file-for-directory", Code.MOUNTPOINT_INVALID, ERROR, 2, GOOD_FSTAB, paths={"/data": PathKind.FILE}),
     line("duplicate", Code.MOUNTPOINT_DUPLICATE, WARNING, "tmpfs //data/ tmpfs"),
     line("also-elsewhere", Code.FILESYSTEM_TWICE, WARNING, f"UUID={DATA_UUID} /d ext4 defaults 0 0"),
+    line("child-first", Code.MOUNTPOINT_ORDER, INFO, "tmpfs /t/a tmpfs\ntmpfs /t tmpfs", number=5),
+    line("two-slashes", Code.MOUNTPOINT_SPELLING, INFO, "tmpfs /t//a/ tmpfs"),
+    line("dots", Code.MOUNTPOINT_SPELLING, WARNING, "tmpfs /t/../a tmpfs"),
+    line("contradiction", Code.OPTION_CONFLICT, INFO, "tmpfs /t tmpfs ro,size=1m,rw"),
+    line("slip", Code.OPTION_MISSPELT, WARNING, "tmpfs /t tmpfs default"),
+    line("slip-nobody-waits-for", Code.OPTION_MISSPELT, INFO, "tmpfs /t tmpfs noauto,noatimes"),
+    whole("removed", Code.OPTION_REMOVED, INFO, 3, ROOT_LINE + DATA_LINE + f"UUID={XFS_UUID} /srv xfs nobarrier 0 0\n"),
+    line("no-time", Code.OPTION_IGNORED, INFO, "tmpfs /t tmpfs x-systemd.mount-timeout=soon"),
+    line("no-option-of-systemd", Code.OPTION_IGNORED, INFO, "tmpfs /t tmpfs x-systemd.timeout=5"),
+    whole(
+        "root-with-nofail", Code.OPTION_IGNORED, INFO, 1, f"UUID={ROOT_UUID} / ext4 nofail 0 1\n" + DATA_LINE + XFS_LINE
+    ),
+    line("no-end", Code.DEVICE_TIMEOUT_ENDLESS, WARNING, "UUID=9 /d ext4 x-systemd.device-timeout=0 0 0"),
+    whole(
+        "no-end-should-it-be-missing",
+        Code.DEVICE_TIMEOUT_ENDLESS,
+        INFO,
+        2,
+        ROOT_LINE + f"UUID={DATA_UUID} /data ext4 x-systemd.device-timeout=infinity 0 2\n" + XFS_LINE,
+    ),
+    line("needs-a-mount", Code.DEPENDENCY_UNKNOWN, WARNING, "tmpfs /t tmpfs x-systemd.requires=/nas"),
+    line("needs-a-mount-unit", Code.DEPENDENCY_UNKNOWN, WARNING, "tmpfs /t tmpfs x-systemd.requires=a-b\\x2dc.mount"),
+    line("needs-a-service", Code.DEPENDENCY_UNKNOWN, INFO, "tmpfs /t tmpfs x-systemd.requires=cloud.service"),
+    whole(
+        "fsck-of-xfs", Code.FSCK_POINTLESS, INFO, 3, ROOT_LINE + DATA_LINE + f"UUID={XFS_UUID} /srv xfs defaults 0 2\n"
+    ),
+    line("fsck-of-memory", Code.FSCK_POINTLESS, INFO, "tmpfs /t tmpfs defaults 0 2"),
+    whole(
+        "fsck-as-if-root",
+        Code.FSCK_ORDER,
+        INFO,
+        2,
+        ROOT_LINE + f"UUID={DATA_UUID} /data ext4 defaults 0 1\n" + XFS_LINE,
+    ),
+    whole("no-fsck-of-root", Code.FSCK_ROOT_OFF, INFO, 1, f"UUID={ROOT_UUID} / ext4\n" + DATA_LINE + XFS_LINE),
     whole(
         "disks-mixed-up",
         Code.ROOT_ON_DATA_DISK,
@@ -280,7 +318,7 @@ def test_root_on_a_data_disk_uses_it() -> None:
     layout = GuestLayout(disks=(system_disk(partition(1, filesystem("vfat", "AB-CD"))), XVDB))
     root = RootFilesystem(volume=volume_of_partition(XVDB, XVDB.partitions[0]))
     tag = f"UUID={DATA_UUID}"
-    verdict = judge(f"{tag} / ext4\n", layout=layout, roots=(root,), root_argument=tag)
+    verdict = judge(f"{tag} / ext4 defaults 0 1\n", layout=layout, roots=(root,), root_argument=tag)
     assert [finding.code for finding in verdict.findings] == [Code.ROOT_ON_DATA_DISK]
 
 

@@ -1,13 +1,12 @@
-"""The parser reads what systemd and libmount read, and never fails on what a guest may write."""
+"""The parser reads what systemd and libmount read, and never fails on what a guest may write.
+
+That it reads so is held to the real readers in `test_fstab_check_readers`.
+"""
 
 from __future__ import annotations
 
-import json
-import subprocess
-from pathlib import Path
-
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fstab_check.codes import Code
@@ -82,7 +81,7 @@ def test_entry_unescapes(field: bytes, meaning: str) -> None:
         pytest.param(b"/dev/vdb1 /\xff ext4", Code.FSTAB_ENCODING, id="not-utf-8"),
         pytest.param(b"/dev/vdb1 /\xc2\x9b31m ext4", Code.FSTAB_CONTROL_CHARACTERS, id="c1-control"),
         pytest.param(b"/dev/vdb1 /\x1b[2J ext4", Code.FSTAB_CONTROL_CHARACTERS, id="escape-sequence"),
-        pytest.param(rb"/dev/vdb1 /\033[2J ext4", Code.FSTAB_CONTROL_CHARACTERS, id="escaped-escape-sequence"),
+        pytest.param(rb"/dev/vdb1 /\011[2J ext4", Code.FSTAB_CONTROL_CHARACTERS, id="escaped-control-character"),
     ],
 )
 def test_parse_fstab_reports(line: bytes, expected: Code) -> None:
@@ -153,6 +152,10 @@ def test_mount_options_keep_their_values() -> None:
     assert entry.mount_options == {"rw": "", "x-systemd.device-timeout": "10s", "a": "b=c"}
 
 
+def test_parse_fstab_takes_numbers_that_python_refuses() -> None:
+    assert entry_of("/dev/vdb1 /a ext4 defaults " + "9" * 10_000 + " 1\n").passno == 1
+
+
 @given(st.binary(max_size=400))
 def test_parse_fstab_takes_any_bytes(content: bytes) -> None:
     fstab = parse_fstab(content)
@@ -175,60 +178,3 @@ def escaped(word: str) -> str:
 def test_parse_fstab_gives_back_what_was_escaped(words: tuple[str, str, str, str]) -> None:
     entry = entry_of(" ".join(map(escaped, words)) + " 0 0\n")
     assert (entry.source, entry.mountpoint, entry.fstype, entry.options) == words
-
-
-CORPUS = [
-    *VENDOR_FSTAB.encode().splitlines(keepends=True),
-    b"/dev/a /b ext4\n", b"/dev/a /b\n", b"/dev/a\n",
-    b"/dev/a /b ext4 defaults x 1\n", b"/dev/a /b ext4 defaults 1x 1\n", b"/dev/a /b ext4 defaults 0 1x\n",
-    b"/dev/a /b ext4 defaults 0 1 # c\n", b"/dev/a /b ext4 defaults # c\n", b"/dev/a /b ext4 # c\n",
-    b"/dev/a\\040x /b\\011\\012\\134\\101 ext4 d\\054e 0 1\n", b"/dev/a /b ext4 defaults\r\n",
-    b"/dev/a /b ext4 defaults 0 1\r\n", b"/dev/a /b ext4 x 0 0 \r\n", b"a b\rc d\n",
-    b"\x0c/dev/a /b ext4\n", b"/dev/a\x0b/b ext4 x\n", b"a\0b /b ext4 x\n",
-    b"/dev/a /b ext4 defaults -1 +2\n", b"/dev/a /b ext4 defaults 0 1 2 3 4\n", b"/dev/a /b ext4 defaults 0x10 07\n",
-    b"\\043a /b ext4 x\n", b"/dev/a \\x /b\n", b"a b\\04 c d\n", b"\xef\xbb\xbf/dev/a /b ext4 x 0 0\n",
-    b"/dev/a none swap sw 0 0", b"/dev/a /b ext4 , 0 0\n", b"LABEL=/x /y ext4 d 00 07\n", b"  \n", b" # x\n",
-]  # fmt: skip
-
-LETTERS = st.sampled_from([*"ab/=#\\,\"'0147 \t", "\\040", "ext4", "defaults", "UUID="])
-LINES = st.lists(LETTERS, max_size=25).map(lambda letters: "".join(letters).encode())
-
-
-def read_by_libmount(path: Path) -> list[tuple[object, ...]]:
-    """Return what util-linux's own parser finds in a file."""
-    columns = ("source", "target", "fstype", "options", "freq", "passno")
-    done = subprocess.run(
-        ["findmnt", "--tab-file", path, "--list", "--json", "--output", ",".join(columns)],
-        capture_output=True, check=False,
-    )  # fmt: skip
-    if not done.stdout:
-        return []
-    rows = json.loads(done.stdout.decode("utf-8", "surrogateescape"))["filesystems"]
-    return [(*(row[name] or "" for name in columns[:4]), *(row[name] or 0 for name in columns[4:])) for row in rows]
-
-
-def valid_entries(content: bytes) -> list[tuple[object, ...]]:
-    return [
-        (entry.source, entry.mountpoint, entry.fstype, entry.options, entry.freq, entry.passno)
-        for entry in parse_fstab(content).entries
-        if entry.is_valid
-    ]
-
-
-@pytest.mark.parametrize("line", CORPUS)
-def test_parse_fstab_agrees_with_libmount(line: bytes, tmp_path: Path) -> None:
-    file = tmp_path / "fstab"
-    file.write_bytes(line)
-    assert valid_entries(line) == read_by_libmount(file)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(LINES, max_size=12))
-def test_parse_fstab_agrees_with_libmount_on_made_up_files(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
-) -> None:
-    file = tmp_path_factory.getbasetemp() / "made-up-fstab"
-    # findmnt guesses from the first line what kind of table a file is: "0 0 a" would be a mountinfo.
-    content = b"".join(line + b"\n" for line in [b"/dev/first / ext4", *lines])
-    file.write_bytes(content)
-    assert valid_entries(content) == read_by_libmount(file)

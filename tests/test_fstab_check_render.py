@@ -20,7 +20,9 @@ def test_text_shows_the_chain_of_every_line() -> None:
 
 
 def test_text_tells_a_finding_with_place_evidence_and_remedy_the_worst_first() -> None:
-    text = render_text(judge("/dev/vda1 / ext4\n/dev/vdd1 /d ext4\n" + XFS_LINE + f"UUID={DATA_UUID} /data ext4\n"))
+    text = render_text(
+        judge("/dev/vda1 / ext4 x 0 1\n/dev/vdd1 /d ext4\n" + XFS_LINE + f"UUID={DATA_UUID} /data ext4\n")
+    )
     error = text.index(
         "ERROR /etc/fstab:2: /dev/vdd1 is on xvdd, which was not exported: the boot ends in emergency mode"
     )
