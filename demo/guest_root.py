@@ -141,6 +141,7 @@ def plant_root(tree: Path) -> None:
     for_data = plan_loading([*CHECKSUMS, DATA_FILE_SYSTEM], modules)
     installed = tree / "lib/modules" / kernel.release
     install_modules(tuple(dict.fromkeys([*for_root, *for_data])), modules, installed)
+    shutil.copyfile(kernel.modules / "modules.builtin", installed / "modules.builtin")
     initramfs = pack_initramfs(busybox, installed, for_root)
     (tree / "boot" / f"initramfs-{kernel.release}.img").write_bytes(initramfs)
     menu = GRUB_CFG.format(uuid=ROOT_UUID, name=NAME, release=kernel.release)

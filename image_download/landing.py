@@ -119,7 +119,9 @@ class Landing:
         """Remove what the finished disk no longer needs, also where a killed process had no time to."""
         if not keep_object:
             self.workspace.journal.forget(object_step(self.exported))
-            self.object.unlink(missing_ok=True)
+            if self.object.exists():
+                self.object.unlink()
+                log.info("%s is not needed any more: removed (--keep-objects keeps it)", self.object.name)
         for ending in ("partial", "parts"):
             for left in self.workspace.objects.glob(f"{self.exported.stem}.*.{ending}"):
                 left.unlink(missing_ok=True)

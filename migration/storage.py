@@ -21,10 +21,15 @@ MORE_SPACE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """Changes whenever someone writes to a file. `size` is bytes."""
+    """Changes whenever someone writes to a file. `size` is bytes.
+
+    Tools set the time of modification back; that of the last change of the inode they cannot. It changes with a copy
+    or a move to another file system too: then a file is read once more than it had to be.
+    """
 
     size: int
     mtime_ns: int
+    ctime_ns: int = 0  # of what an earlier version recorded, and so equal to none
 
 
 def find_fingerprint(path: Path) -> Fingerprint | None:
@@ -35,7 +40,7 @@ def find_fingerprint(path: Path) -> Fingerprint | None:
 def fingerprint_of(path: Path) -> Fingerprint:
     """Return the fingerprint of a file that is there."""
     status = path.stat()
-    return Fingerprint(size=status.st_size, mtime_ns=status.st_mtime_ns)
+    return Fingerprint(size=status.st_size, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns)
 
 
 @contextmanager
