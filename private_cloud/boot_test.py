@@ -20,11 +20,12 @@ from migration.errors import CommandFailed, GuestError, InvalidInput, TookTooLon
 from migration.overlay import make_overlay
 from migration.progress import Stop
 from migration.run import find_program, run
+from migration.target import Target
 from migration.verdict import printable
 from private_cloud import serial_console
 from private_cloud.console import Console, Outcome
 from private_cloud.firmware import find_firmware, find_ovmf, reader_of_layer
-from private_cloud.machine import CPUS, MEMORY, DirectKernel, Firmware, Machine, Target, check_can_emulate, machine_argv
+from private_cloud.machine import CPUS, MEMORY, DirectKernel, Firmware, Machine, check_can_emulate, machine_argv
 
 log = logging.getLogger(__name__)
 

@@ -9,23 +9,10 @@ from pathlib import Path
 
 from migration.errors import InvalidInput
 from migration.str_enum import StrEnum
+from migration.target import Target
 
-
-class Target(StrEnum):
-    """What the disks hang on at the other side, and so what the guest calls them."""
-
-    VIRTIO = "virtio"  # KVM, OpenStack, Proxmox: vda
-    SCSI = "scsi"  # virtio-scsi: sda
-    SATA = "sata"  # AHCI: sda
-    IDE = "ide"  # the old PIIX controller, two cables with two disks each: sda
-    NVME = "nvme"  # nvme0n1
-    XEN = "xen"  # xvda
-    VMWARE = "vmware"  # paravirtual SCSI: sda
-
-    @property
-    def most_disks(self) -> int:
-        """How many disks one machine of ours takes."""
-        return {Target.IDE: 4, Target.SATA: 6}.get(self, 20)
+_MOST_DISKS = {Target.IDE: 4, Target.SATA: 6}  # that one machine of ours takes
+_MOST_DISKS_OTHERWISE = 20
 
 
 class Firmware(StrEnum):
@@ -75,9 +62,10 @@ def check_can_emulate(target: Target, disks: int) -> None:
             "a Xen machine cannot be emulated here: QEMU has no Xen disks without a Xen hypervisor under it",
             "boot it on Xen itself; --target virtio at least shows that boot loader, kernel and root are sound",
         )
-    if disks > target.most_disks:
+    most = _MOST_DISKS.get(target, _MOST_DISKS_OTHERWISE)
+    if disks > most:
         raise InvalidInput(
-            f"a machine of ours takes {target.most_disks} disks on {target}, and there are {disks}",
+            f"a machine of ours takes {most} disks on {target}, and there are {disks}",
             "leave data disks out, or choose another --target",
         )
 

@@ -29,7 +29,6 @@ from migration.disk import Disk
 from migration.run import run
 from migration.target import Target
 from migration.verdict import Forecast, LineForecast, Outcome
-from private_cloud import machine
 from private_cloud.boot_test import BootReport, boot_test
 from private_cloud.console import Outcome as BootOutcome
 from tests.fstab_check_disks import make_ext4, make_partitioned, make_xfs
@@ -233,7 +232,7 @@ class Matrix:
             disks = self._guest(Path(scratch), disk_set, cell.fstab, cell.command_line)
             told = f"{CONSOLE} {FAST} {cell.command_line}".strip()
             kernel = direct_kernel(told) if disk_set.layout is Layout.MBR else None
-            return boot_test(disks, target=machine.Target(cell.target), kernel=kernel)
+            return boot_test(disks, target=cell.target, kernel=kernel)
 
     def run(self, cell: Cell) -> Result:
         """Foretell and boot one cell, and compare."""

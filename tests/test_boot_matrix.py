@@ -9,7 +9,6 @@ from migration.verdict import Forecast, LineForecast, Outcome
 from private_cloud.boot_test import BootReport
 from private_cloud.console import Outcome as BootOutcome
 from private_cloud.machine import Firmware
-from private_cloud.machine import Target as MachineTarget
 from tests.boot_matrix import SAMPLE, Cell, Matrix, all_cells, compare, mounted_in
 from tests.systemd_guest import reason_to_skip
 
@@ -46,7 +45,7 @@ def line(outcome: Outcome, source: str = "UUID=b", number: int = 2) -> LineForec
 def report(outcome: BootOutcome) -> BootReport:
     return BootReport(
         outcome=outcome, mounted=(), failed=(), seconds=1, log=(), evidence="", note="",
-        target=MachineTarget.VIRTIO, firmware=Firmware.BIOS, kvm=False,
+        target=Target.VIRTIO, firmware=Firmware.BIOS, kvm=False,
     )  # fmt: skip
 
 

@@ -20,9 +20,10 @@ from migration.disk import Disk, DiskFormat
 from migration.disk_file import find_disks
 from migration.errors import GuestError, Interrupted, InvalidInput
 from migration.run import run
+from migration.target import Target
 from private_cloud.boot_test import boot_test
 from private_cloud.console import Outcome
-from private_cloud.machine import Firmware, Target
+from private_cloud.machine import Firmware
 from tests.fstab_check_disks import make_ext4, make_xfs
 from tests.systemd_guest import CONSOLE, FAST, ROOT_UUID, Layout, direct_kernel, make_guest, reason_to_skip
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from migration.errors import InvalidInput
-from private_cloud.machine import DirectKernel, FirmwareFiles, Machine, Target, check_can_emulate, machine_argv
+from migration.target import Target
+from private_cloud.machine import DirectKernel, FirmwareFiles, Machine, check_can_emulate, machine_argv
 
 LAYERS = [Path("/scratch/disk-0.qcow2"), Path("/scratch/disk-1.qcow2"), Path("/scratch/disk-2.qcow2")]
 

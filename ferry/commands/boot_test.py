@@ -50,8 +50,9 @@ def command(
     What is judged is the guest's serial console. Most images of the cloud have one.
     """
     from migration.errors import MigrationError  # noqa: PLC0415
+    from migration.target import Target  # noqa: PLC0415
     from private_cloud.boot_test import boot_test  # noqa: PLC0415
-    from private_cloud.machine import Firmware, Target  # noqa: PLC0415
+    from private_cloud.machine import Firmware  # noqa: PLC0415
 
     try:
         report = boot_test(
