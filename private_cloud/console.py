@@ -202,7 +202,8 @@ class Console:
                 found.update(dict.fromkeys(named))
         if match := _DEPENDENCY.search(line):
             what = match["what"]
-            is_swap = ".swap" in what or what.startswith("/dev/")
+            # `dev-…dead.` is the cut name of a swap unit: no other unit of a disk's can fail for a dependency.
+            is_swap = ".swap" in what or what.startswith(("/dev/", "dev-"))
             if is_swap or ".mount" in what or what.startswith("/"):
                 self._failed.update(dict.fromkeys(_named(what, is_swap=is_swap, or_cut=True)))
         elif match := _MOUNT_SAYS.search(line):
@@ -230,7 +231,7 @@ def _named(what: str, *, is_swap: bool, or_cut: bool) -> Iterator[str]:
     if not path.startswith("/"):
         if _is_cut(what):
             if or_cut:
-                yield printable(what)
+                yield f"swap on {printable(what)}" if is_swap else printable(what)
             return
         if dash or not unit.endswith((".mount", ".swap")):
             return

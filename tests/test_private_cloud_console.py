@@ -197,3 +197,17 @@ def test_memory_does_not_grow_with_what_the_guest_says() -> None:
         console.hear(b"x" * 100_000 + b"\n" * 3 + b"line\n" * 300)
     assert len(console.log) <= KEPT_LINES + 1
     assert max(map(len, console.log)) <= LONGEST_LINE
+
+
+def test_swap_that_never_came_is_missed_though_its_name_is_cut() -> None:
+    console = read_console(
+        [
+            "[ TIME ] Timed out waiting for device …dbeef-dead-4ead-8ead-deadbeefdead.",
+            "[DEPEND] Dependency failed for dev-…dbeef-dead-4ead-8ead-deadbeefdead.",
+            "[DEPEND] Dependency failed for swap.target - Swaps.",
+            "[  OK  ] Reached target multi-user.target - Multi-User System.",
+            "iZferrytest01Z login: ",
+        ]
+    )
+    assert console.outcome is Outcome.MOUNT_FAILED
+    assert list(console.failed) == ["swap on dev-…dbeef-dead-4ead-8ead-deadbeefdead"]
