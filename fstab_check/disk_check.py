@@ -9,6 +9,8 @@ from fstab_check.layout import ENCRYPTED_TYPES, GuestDisk, GuestLayout, Volume
 from migration.disk import DiskRole
 from migration.verdict import Finding, Severity
 
+MAX_REASONS = 8  # told why a disk could not be read
+
 
 def check_disks(layout: GuestLayout, used: Sequence[Volume], *, has_mappings: bool) -> Iterator[Finding]:
     """Yield what is odd about the disks, given the volumes that lines lead to or the root lies on.
@@ -22,14 +24,15 @@ def check_disks(layout: GuestLayout, used: Sequence[Volume], *, has_mappings: bo
         if reasons:
             yield _finding(
                 disk, Code.DISK_UNEXAMINED, Severity.WARNING, f"{disk.name} could not be examined in full",
-                evidence="; ".join(reasons), remedy="see that the disk is whole; what is on it was not judged",
+                evidence=_joined(reasons), remedy="see that the disk is whole; what is on it was not judged",
             )  # fmt: skip
         elif disk.role is DiskRole.SYSTEM or disk.name.index in busy:
             continue
         elif disk.is_blank:
             yield _finding(
                 disk, Code.DISK_BLANK, Severity.INFO, f"{disk.name} is blank and no line of fstab wants it",
-                evidence="no partition with a file system, no signature", remedy="leave it behind if nobody needs it",
+                evidence=f"table {disk.table or 'none'}, no file system, no signature",
+                remedy="leave it behind if nobody needs it",
             )  # fmt: skip
         elif not (has_mappings and _is_encrypted(disk)):
             yield _finding(
@@ -68,6 +71,11 @@ def _check_volumes(layout: GuestLayout, used: Sequence[Volume], busy: set[int]) 
                 evidence=f"UUID {volume.content.uuid or 'none'}, label {volume.content.label or 'none'}",
                 remedy="add a line if it should be mounted",
             )  # fmt: skip
+
+
+def _joined(reasons: Sequence[str]) -> str:
+    more = f"; and {len(reasons) - MAX_REASONS} more" if len(reasons) > MAX_REASONS else ""
+    return "; ".join(reasons[:MAX_REASONS]) + more
 
 
 def _unread(disk: GuestDisk) -> Iterator[str]:

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 MEMORY = 768  # MiB; the 1280 of libguestfs are for repairs, we only look
 KVM_LAUNCH_TIMEOUT = 60.0  # seconds from QEMU's start; a working KVM needs 2 to 5
 EMULATED_LAUNCH_TIMEOUT = 600.0  # 8 to 20 seconds on an idle machine, minutes on a crowded one
+LOOK_TIMEOUT = 1800.0  # seconds from the launch to the end; a usual guest takes 2 to 60, a hostile one any number
 WATCH_INTERVAL = 0.25  # seconds
 STOP_LAG = 1.0  # seconds between a signal's arrival at QEMU and at whoever sets `stop`
 TAIL_LINES = 5  # of what the appliance said, shown when it does not start
@@ -54,21 +55,24 @@ def open_guest(
     What is kept is whole once the handle was shut down in the block.
 
     Uses KVM where it works, and goes on without it where it fails or hangs. When `stop` is set, the appliance
-    is killed and `Interrupted` raised, whatever call is under way. Raises `ToolMissing`, `GuestError`.
+    is killed and `Interrupted` raised, whatever call is under way; so it is, with a `GuestError`, when the block
+    takes longer than `LOOK_TIMEOUT`. Raises `ToolMissing`, `GuestError`.
     """
     check_stop(stop)
     for disk in disks:
         if not disk.is_there:
             raise GuestError(f"{disk.name}: there is no such file", "give the disk's path")
     with contextlib.ExitStack() as stack:
+        watch: _Watch | None = None
         try:
-            g = _launch(stack, disks, layers or {}, stop)
-            yield g
+            g, watch = _launch(stack, disks, layers or {}, stop)
+            with watch.limit(LOOK_TIMEOUT, f"it could not be looked into within {LOOK_TIMEOUT:g} seconds"):
+                yield g
         except RuntimeError as error:
             if type(error) is not RuntimeError:  # libguestfs has no exception type of its own
                 raise
             _check_stopped(stop)
-            raise _guest_error(disks, str(error), "") from error
+            raise _guest_error(disks, watch.complaint if watch and watch.complaint else str(error), "") from error
 
 
 @contextmanager
@@ -85,7 +89,7 @@ def refusals(g: guestfs.GuestFS) -> Iterator[None]:
 
 def _launch(
     stack: contextlib.ExitStack, disks: Sequence[ReadableDisk], layers: Mapping[str, Path], stop: Stop | None
-) -> guestfs.GuestFS:  # fmt: skip
+) -> tuple[guestfs.GuestFS, _Watch]:  # fmt: skip
     """Launch with KVM if it works, else, or if that fails after all, without."""
     if not kvm_works():
         return _launch_once(stack, disks, layers, stop, kvm=False)
@@ -94,16 +98,16 @@ def _launch(
     except (GuestError, ToolMissing) as error:
         # If it is not KVM's fault, the attempt without it fails too, and says why.
         log.debug("the appliance did not start with KVM: %s", error)
-    g = _launch_once(stack, disks, layers, stop, kvm=False)
+    launched = _launch_once(stack, disks, layers, stop, kvm=False)
     give_up_kvm("a boot sector runs under it, but the libguestfs appliance does not start")
-    return g
+    return launched
 
 
 def _launch_once(
     stack: contextlib.ExitStack, disks: Sequence[ReadableDisk], layers: Mapping[str, Path], stop: Stop | None,
     *, kvm: bool,
-) -> guestfs.GuestFS:  # fmt: skip
-    """Launch one appliance; once it runs, `stack` ends it."""
+) -> tuple[guestfs.GuestFS, _Watch]:  # fmt: skip
+    """Launch one appliance; once it runs, `stack` ends it and its watch."""
     module = _guestfs_module()
     said: collections.deque[str] = collections.deque(maxlen=200)
     with contextlib.ExitStack() as attempt:
@@ -125,13 +129,14 @@ def _launch_once(
                 layer = layers.get(disk.device, Path(scratch, overlay_name(number)))
                 overlay = make_overlay(disk, layer, stop=stop)
                 g.add_drive_opts(str(overlay), format="qcow2", cachemode="unsafe")
-            with watch.limit(KVM_LAUNCH_TIMEOUT if kvm else EMULATED_LAUNCH_TIMEOUT):
+            seconds = KVM_LAUNCH_TIMEOUT if kvm else EMULATED_LAUNCH_TIMEOUT
+            with watch.limit(seconds, f"the appliance did not start within {seconds:g} seconds"):
                 g.launch()
         except RuntimeError as error:
             _check_stopped(stop)
             raise _guest_error(disks, watch.complaint or str(error), "".join(said)) from error
         stack.push(attempt.pop_all())
-    return g
+    return g, watch
 
 
 def _check_stopped(stop: Stop | None) -> None:
@@ -194,7 +199,7 @@ def _first_line(message: str) -> str:
 
 
 class _Watch:
-    """Kills this appliance's QEMU when someone asks us to stop, or when a launch takes too long.
+    """Kills this appliance's QEMU when someone asks us to stop, or when a launch or a look takes too long.
 
     A libguestfs call cannot be interrupted; it fails by itself once its QEMU is gone.
     """
@@ -203,30 +208,31 @@ class _Watch:
         self.complaint = ""
         self._scratch = scratch
         self._stop = stop
-        self._limit: float | None = None
+        self._limit: tuple[float, str] | None = None
         self._over = threading.Event()
 
     @contextmanager
-    def limit(self, seconds: float) -> Iterator[None]:
+    def limit(self, seconds: float, complaint: str) -> Iterator[None]:
         """Allow QEMU to run for `seconds` in this block; building the appliance before does not count."""
-        self._limit = seconds
+        self._limit = seconds, complaint
         try:
             yield
         finally:
             self._limit = None
 
     def run(self) -> None:
-        first_seen: float | None = None
+        first_seen: dict[tuple[float, str], float] = {}  # QEMU, under this limit
         while not self._over.wait(WATCH_INTERVAL):
             is_stopped, limit = self._stop is not None and self._stop.is_set(), self._limit
-            if not is_stopped and limit is None:
+            now = time.monotonic()
+            is_late = limit is not None and now - first_seen.get(limit, now) > limit[0]
+            if not (is_stopped or is_late) and (limit is None or limit in first_seen):
                 continue
             pids = _qemu_processes(self._scratch)
-            if pids and first_seen is None:
-                first_seen = time.monotonic()
-            is_late = limit is not None and first_seen is not None and time.monotonic() - first_seen > limit
-            if is_late:
-                self.complaint = f"the appliance did not start within {limit:g} seconds"
+            if pids and limit is not None:
+                first_seen.setdefault(limit, now)
+            if is_late and limit is not None:
+                self.complaint = limit[1]
             if is_stopped or is_late:
                 for pid in pids:
                     with contextlib.suppress(ProcessLookupError):

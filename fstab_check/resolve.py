@@ -20,6 +20,8 @@ from fstab_check.layout import (
 from fstab_check.sources import TAG_KINDS, Source, SourceKind
 from migration.device import DeviceName
 
+LONGEST_MAPPER_NAME = 127  # the kernel takes none longer; a guest's megabyte of dashes has as many readings
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
@@ -155,7 +157,9 @@ def split_mapper_name(name: str) -> list[tuple[str, str]]:
     if "/" in name:
         group, _, volume = name.partition("/")
         return [(group, volume)]
-    pairs = []
+    pairs: list[tuple[str, str]] = []
+    if len(name) > LONGEST_MAPPER_NAME:
+        return pairs
     for run in re.finditer(r"-+", name):
         # A volume's name does not begin with a dash, so the one that separates is the last of its run.
         group, volume = name[: run.end() - 1], name[run.end() :]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_FSTAB = 1024 * 1024  # bytes; real ones have a few KiB
 MAX_OS_RELEASE = 64 * 1024
+MAX_PRETTY_NAME = 200  # characters
 MAX_PATHS = 2000  # looked at in the guest, at about 20 ms each
 MAX_SUBVOLUMES = 32  # tried as a root; snapshots can be thousands
 
@@ -59,7 +60,7 @@ def find_roots(g: guestfs.GuestFS, survey: Survey) -> list[RootFilesystem]:
         try:
             found += _roots_on(g, volume, survey.paths.get(volume.name, ""))
         except Refused as refusal:
-            seen.append(f"{volume.name} {volume.type}, which cannot be mounted: {refusal}")
+            seen.append(f"{volume.name} {volume.type}, which cannot be looked into: {refusal}")
     if not found:
         raise _no_root(g, survey, seen)
     system = {disk.name.index for disk in survey.layout.disks if disk.role is DiskRole.SYSTEM}
@@ -76,8 +77,16 @@ def mount_root(
 
 def read_fstab(g: guestfs.GuestFS) -> FstabFile:
     """Read /etc/fstab of the mounted root, at most `MAX_FSTAB` bytes of it, and only if it is a regular file."""
+    try:
+        with refusals(g):
+            is_file = g.is_file(FSTAB, followsymlinks=True)
+    except Refused as refusal:
+        with refusals(g):
+            if not g.is_symlink(FSTAB):
+                raise
+        return FstabFile(failure=Code.FSTAB_UNREADABLE, evidence=f"a symlink that cannot be followed: {refusal}")
     with refusals(g):
-        if not g.is_file(FSTAB, followsymlinks=True):
+        if not is_file:
             return _no_fstab(g)
         # More is read than may be, to see whether there is more.
         content = bytes(g.pread(FSTAB, MAX_FSTAB + 1, 0))
@@ -187,8 +196,13 @@ def _operating_system(g: guestfs.GuestFS) -> str:
 
 def parse_pretty_name(os_release: str) -> str:
     """Return PRETTY_NAME of an os-release file, "" where it has none."""
-    match = re.search(r"""^PRETTY_NAME=(?P<quote>["']?)(?P<name>.*?)(?P=quote)[ \t\r]*$""", os_release, re.MULTILINE)
-    return re.sub(r"\\(.)", r"\1", match["name"]) if match else ""
+    for line in os_release.split("\n"):
+        key, _, value = line.partition("=")
+        if key == "PRETTY_NAME":
+            value = value.strip(" \t\r")
+            is_quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'"
+            return re.sub(r"\\(.)", r"\1", value[1:-1] if is_quoted else value)[:MAX_PRETTY_NAME]
+    return ""
 
 
 def _no_root(g: guestfs.GuestFS, survey: Survey, seen: list[str]) -> GuestError:

@@ -26,11 +26,15 @@ from fstab_check.layout import (
 from migration.device import DeviceName, parse_device_name
 from migration.errors import InvalidInput
 from migration.served_disk import ReadableDisk
+from migration.verdict import printable
 
 if TYPE_CHECKING:
     import guestfs
 
 log = logging.getLogger(__name__)
+
+HEAD = 128 * 1024  # bytes in which every usual file system and table has its signature
+MAX_PARTITIONS = 64  # looked into on each disk; real ones have a handful, a table can hold thousands
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,8 @@ def survey_guest(g: guestfs.GuestFS, disks: Sequence[ReadableDisk]) -> Survey:
     layout = GuestLayout(disks=tuple(found), groups=groups, arrays=arrays)
     for volume in layout.volumes():
         content = volume.content
-        log.debug("%s: %s %s", volume.name, content.type if content else "-", content.uuid if content else "")
+        shown = f"{volume.name}: {content.type} {content.uuid}" if content else f"{volume.name}: -"
+        log.debug("%s", printable(shown))
     return Survey(layout, paths)
 
 
@@ -94,13 +99,31 @@ def _read_disk(g: guestfs.GuestFS, disk: GuestDisk, device: str, numbers: dict[i
         if not numbers:
             return replace(disk, unexamined=str(refusal))
         facts = {}
-    return replace(
+    read = replace(
         disk,
         # The kernel knows partitions where blkid was confused by several signatures.
         table=facts.get("PTTYPE", "unknown" if numbers else ""),
-        partitions=tuple(_read_partition(g, number, path) for number, path in sorted(numbers.items())),
+        partitions=tuple(
+            _read_partition(g, number, path)
+            if place < MAX_PARTITIONS
+            else GuestPartition(number=number, unexamined=f"behind the first {MAX_PARTITIONS} of {len(numbers)}")
+            for place, (number, path) in enumerate(sorted(numbers.items()))
+        ),
         content=_filesystem(facts),
     )
+    return replace(read, unexamined=_why_not_blank(g, device, read.table)) if read.is_blank else read
+
+
+def _why_not_blank(g: guestfs.GuestFS, device: str, table: str) -> str:
+    """Say why nothing was recognised on a disk that is nevertheless not blank, "" if it is."""
+    if table == "PMBR":
+        return "a protective MBR says that there is a GPT, and none can be read"
+    try:
+        with refusals(g):
+            is_zero = not any(g.pread_device(device, HEAD, 0))
+    except Refused as refusal:
+        return str(refusal)
+    return "" if table or is_zero else "it begins with data of no kind that is known, or with a damaged superblock"
 
 
 def _read_partition(g: guestfs.GuestFS, number: int, path: str) -> GuestPartition:
@@ -170,7 +193,7 @@ def _array_uuid(g: guestfs.GuestFS, path: str) -> str:
         with refusals(g):
             return _hex(g.md_detail(path).get("uuid", ""))
     except Refused as refusal:
-        log.debug("%s: %s", path, refusal)
+        log.debug("%s: %s", printable(path), refusal)
         return ""
 
 
