@@ -74,7 +74,7 @@ class BootReport:
         """One line for people."""
         failed = ", ".join(self.failed)
         return {
-            Outcome.EVERYTHING_MOUNTED: "boots, and everything is mounted",
+            Outcome.EVERYTHING_MOUNTED: "boots, and everything that the boot waits for is mounted",
             Outcome.MOUNT_FAILED: f"boots, but these are not mounted: {failed}",
             Outcome.EMERGENCY_MODE: "does not boot: emergency mode" + (f", because of {failed}" if failed else ""),
             Outcome.KERNEL_PANIC: "does not boot: kernel panic",
