@@ -348,7 +348,8 @@ def test_fix_shows_a_repair_and_yes_writes_it_beside_the_disks(demo_disks: tuple
     repair = json.loads(written.stdout)["repair"]
     layer = tmp_path / "system.repaired.qcow2"
     assert [one["path"] for one in repair["written"]] == [str(layer)]
-    assert {finding["severity"] for finding in repair["after"]["findings"]} == {"warning"}
+    # And what depends on the bus the disks will hang on is a note.
+    assert {finding["severity"] for finding in repair["after"]["findings"]} == {"warning", "info"}
     assert repair["diff"] in shown.stdout
     undone = ferry("check-fstab", *words, "--undo", "--json")
     assert (undone.returncode, json.loads(undone.stdout)) == (0, {"removed": [str(layer)]})
