@@ -25,8 +25,7 @@ _UNKNOWN = frozenset(
 
 def root_arguments(guest: Guest) -> list[str]:
     """Return the different values of `root=` that the guest's boot entries have, in their order."""
-    values = (entry.value_of("root") for entry in guest.boot.entries)
-    return list(dict.fromkeys(value for value in values if value))
+    return list(_first_of_each_root(guest.boot))
 
 
 def forecast_root(guest: Guest, target: Target) -> Iterator[LineForecast]:
@@ -80,21 +79,20 @@ def check_root_arguments(guest: Guest, targets: Sequence[Target]) -> Iterator[Fi
             evidence=f"looked into: {', '.join(guest.boot.files) or 'nothing, none of the usual files is there'}",
             remedy="see that the kernel gets root=UUID=…, and boot the disks once: ferry boot-test",
         )  # fmt: skip
-    for entry in _first_of_each_root(guest.boot):
-        value = entry.value_of("root") or ""
+    for value, entry in _first_of_each_root(guest.boot).items():
         told = {target: _forecast(value, guest, target) for target in targets}
         lost = tuple(target for target, line in told.items() if line.outcome in {Outcome.EMERGENCY, Outcome.WRONG_DISK})
         if lost:
             yield _finding(entry, value, guest, lost, told[lost[0]], everywhere=len(lost) == len(targets))
 
 
-def _first_of_each_root(boot: BootConfig) -> Iterator[KernelEntry]:
-    seen: set[str] = set()
+def _first_of_each_root(boot: BootConfig) -> dict[str, KernelEntry]:
+    """Return the first entry that says each `root=`, by what it says."""
+    found: dict[str, KernelEntry] = {}
     for entry in boot.entries:
-        value = entry.value_of("root")
-        if value and value not in seen:
-            seen.add(value)
-            yield entry
+        if value := entry.value_of("root"):
+            found.setdefault(value, entry)
+    return found
 
 
 def _finding(

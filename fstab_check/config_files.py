@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fstab_check.boot_repair import BootFileKind
 from fstab_check.crypttab_repair import CRYPTTAB
 from fstab_check.facts import Line
-from fstab_check.guest import Refused, refusals
+from fstab_check.guest import Refused, names_in, refusals
 from fstab_check.layout import Volume
 from fstab_check.mountpoint_check import normal_path
 from fstab_check.repair import ConfigFile
@@ -119,19 +119,9 @@ def volume_holding(real_path: str, root: Volume, mounted: Sequence[Mounted]) -> 
 
 
 def _in_folders(g: guestfs.GuestFS) -> Iterator[tuple[str, BootFileKind]]:
-    for name in _names_in(g, _VENDORS):
+    for name in names_in(g, _VENDORS)[:MAX_IN_FOLDER]:
         yield f"{_VENDORS}/{name}/grub.cfg", BootFileKind.GRUB_SCRIPT
         yield f"{_VENDORS}/{name}/grubenv", BootFileKind.GRUB_ENVIRONMENT
-    for name in _names_in(g, _ENTRIES):
+    for name in names_in(g, _ENTRIES)[:MAX_IN_FOLDER]:
         if name.endswith(".conf"):
             yield posixpath.join(_ENTRIES, name), BootFileKind.LOADER_ENTRY
-
-
-def _names_in(g: guestfs.GuestFS, folder: str) -> list[str]:
-    """Return the names in a folder that can be said again; a guest may hold any bytes there."""
-    try:
-        with refusals(g):
-            names = list(g.ls(folder)) if g.is_dir(folder, followsymlinks=True) else []
-    except (Refused, UnicodeDecodeError):
-        return []
-    return [name for name in names if name.isprintable()][:MAX_IN_FOLDER]

@@ -87,6 +87,16 @@ def refusals(g: guestfs.GuestFS) -> Iterator[None]:
         raise Refused(_first_line(str(error))) from error
 
 
+def names_in(g: guestfs.GuestFS, folder: str) -> list[str]:
+    """Return the names in a folder of what is mounted that can be said again; a guest may hold any bytes there."""
+    try:
+        with refusals(g):
+            names = list(g.ls(folder)) if g.is_dir(folder, followsymlinks=True) else []
+    except (Refused, UnicodeDecodeError):
+        return []
+    return [name for name in names if name.isprintable()]
+
+
 def _launch(
     stack: contextlib.ExitStack, disks: Sequence[ReadableDisk], layers: Mapping[str, Path], stop: Stop | None
 ) -> tuple[guestfs.GuestFS, _Watch]:  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import posixpath
 import re
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fstab_check.drivers import KernelDrivers
-from fstab_check.guest import Refused, refusals
+from fstab_check.guest import Refused, names_in, refusals
 from fstab_check.initramfs import Unlisted, list_modules
 
 if TYPE_CHECKING:
@@ -32,13 +31,9 @@ _MODULES = ("/lib/modules/{}", "/usr/lib/modules/{}")
 
 def read_kernels(g: guestfs.GuestFS) -> tuple[KernelDrivers, ...]:
     """Return the newest kernels in /boot of the mounted guest, with the drivers that each has to find its root by."""
-    with contextlib.suppress(Refused), refusals(g):
-        if not g.is_dir("/boot", followsymlinks=True):
-            return ()
-        names = [match["release"] for name in g.ls("/boot") if (match := _KERNEL.fullmatch(name))]
-        releases = [name for name in names if not any(word in name for word in _NOT_MEANT)]
-        return tuple(_read_kernel(g, release) for release in sorted(releases, key=_version, reverse=True)[:MAX_KERNELS])
-    return ()
+    names = [match["release"] for name in names_in(g, "/boot") if (match := _KERNEL.fullmatch(name))]
+    releases = [name for name in names if not any(word in name for word in _NOT_MEANT)]
+    return tuple(_read_kernel(g, release) for release in sorted(releases, key=_version, reverse=True)[:MAX_KERNELS])
 
 
 def _version(release: str) -> list[tuple[int, str]]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from fstab_check.guest import Refused, refusals
+from fstab_check.guest import Refused, names_in, refusals
 from fstab_check.timespan import parse_timespan
 
 if TYPE_CHECKING:
@@ -42,10 +42,8 @@ def read_device_timeout(g: guestfs.GuestFS) -> float:
     """Return the seconds that the systemd of the mounted guest waits for a device by default."""
     paths = list(_MAIN)
     for folder in _FOLDERS:
-        with contextlib.suppress(Refused), refusals(g):
-            if g.is_dir(folder, followsymlinks=True):
-                names = sorted(name for name in g.ls(folder) if name.endswith(".conf"))[:MAX_FILES]
-                paths += [posixpath.join(folder, name) for name in names]
+        names = sorted(name for name in names_in(g, folder) if name.endswith(".conf"))[:MAX_FILES]
+        paths += [posixpath.join(folder, name) for name in names]
     texts = []
     for path in paths:
         with contextlib.suppress(Refused), refusals(g):

@@ -17,6 +17,7 @@ from fstab_check.fstab import Entry
 from fstab_check.line_check import finding_on
 from fstab_check.mountpoint_check import normal_path
 from fstab_check.sources import SourceKind
+from fstab_check.timespan import parse_timespan
 from migration.verdict import Finding, Severity
 
 _OPPOSITES = (
@@ -44,12 +45,6 @@ _KNOWN_TO_SYSTEMD = frozenset({
 # Long enough that one letter more, less, other or in the wrong place is a slip and no other option.
 _OFTEN_MEANT = ("defaults", "nofail", "noauto", "noatime", "nodiratime", "relatime", "_netdev", "noexec", "nosuid")
 _NOT_SLIPS = frozenset({"diratime", "norelatime", "strictatime", "lazytime", "nolazytime"})
-
-_UNITS = (
-    "months?|M|ms(?:ec)?|us(?:ec)?|µs|s(?:ec(?:onds?)?)?|m(?:in(?:utes?)?)?|h(?:r|ours?)?|d(?:ays?)?|w(?:eeks?)?"
-    "|y(?:ears?)?"
-)
-_SPAN = re.compile(rf"[0-9]+(?:\.[0-9]*)?\s*(?:{_UNITS})?\s*")  # "1min", of "1min 30s"
 
 
 def check_options(lines: Sequence[Line]) -> Iterator[Finding]:
@@ -144,11 +139,7 @@ def _why_ignored(entry: Entry, name: str, value: str) -> str:
 
 def is_time_span(value: str) -> bool:
     """Return whether systemd takes `value` for a span of time."""
-    value, position = value.strip(), 0
-    # Not one pattern for all of it: a guest could write digits that take such a pattern for ever.
-    while match := _SPAN.match(value, position):
-        position = match.end()
-    return value == "infinity" or 0 < position == len(value)
+    return parse_timespan(value) is not None
 
 
 def _is_endless(value: str) -> bool:

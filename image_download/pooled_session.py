@@ -31,6 +31,7 @@ class PooledSession:
         """Prepare for `url`, by the proxy and the certificates that the environment names; nothing is sent yet."""
         self._timeout = urllib3.Timeout(connect=connect_timeout, read=read_timeout)
         self._pool = _open_pool(url, connections)
+        self._pool.pool_classes_by_scheme = POOLS
         self._mutex = threading.Lock()
         self._live: set[PooledReply] = set()
 
@@ -152,15 +153,11 @@ def _open_pool(url: str, connections: int) -> urllib3.PoolManager:
     }
     proxy = requests.utils.select_proxy(url, environment["proxies"])
     if not proxy:
-        pool = urllib3.PoolManager(**options)
-        pool.pool_classes_by_scheme = POOLS
-        return pool
+        return urllib3.PoolManager(**options)
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if parts.scheme not in {"http", "https"}:
         raise InvalidInput(f"a {parts.scheme} proxy cannot be used for downloads", "name an http proxy in HTTPS_PROXY")
     user, password = requests.utils.get_auth_from_url(parts.geturl())
     headers = urllib3.make_headers(proxy_basic_auth=f"{user}:{password}") if user else None
     host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    pool = urllib3.ProxyManager(host, proxy_headers=headers, **options)
-    pool.pool_classes_by_scheme = POOLS
-    return pool
+    return urllib3.ProxyManager(host, proxy_headers=headers, **options)

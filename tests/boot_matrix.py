@@ -50,7 +50,7 @@ _TOLD = "ferry-mount:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskSet:
-    """Disks that cells share. `paths` exist in the guest's root; `made` are the data disks, by device."""
+    """Disks that cells share: how the system disk is laid out, and the data disks by device."""
 
     name: str
     layout: Layout
@@ -281,7 +281,7 @@ def _compare_line(line: LineForecast, mounted: Mapping[str, str]) -> str:
     if line.mountpoint in {"/", "/proc", "none"}:
         return ""
     found = mounted.get(line.mountpoint.rstrip("/"))
-    if line.outcome in {Outcome.IGNORED, Outcome.DELAYED} and found and "another line" not in line.reason:
+    if line.outcome in {Outcome.IGNORED, Outcome.DELAYED} and found:
         is_taken = "has this mount point" in line.reason
         return "" if is_taken else f"{line.mountpoint} was to be left out, and is {found}"
     meant = line.source.partition("=")[2] if line.source.startswith("UUID=") else None
