@@ -6,12 +6,14 @@ however it ends.
 
 from __future__ import annotations
 
+import json
 import logging
+import secrets
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from migration.acceleration import give_up_kvm, kvm_works
@@ -22,10 +24,13 @@ from migration.progress import Stop
 from migration.run import find_program, run
 from migration.target import Target
 from migration.verdict import printable
-from private_cloud import serial_console
+from private_cloud.account import Mount
 from private_cloud.console import Console, Outcome
 from private_cloud.firmware import find_firmware, find_ovmf, reader_of_layer
+from private_cloud.layer_edits import Edited, Edits
 from private_cloud.machine import CPUS, MEMORY, DirectKernel, Firmware, Machine, check_can_emulate, machine_argv
+from private_cloud.observation import Observation
+from private_cloud.witness import WITNESS_LINKS, Witness, witness_files
 
 log = logging.getLogger(__name__)
 
@@ -37,19 +42,17 @@ KVM_TIMEOUT = 300.0  # seconds
 EMULATED_TIMEOUT = 600.0  # seconds
 APPLIANCE_TIMEOUT = 600.0  # seconds; 10 to 30 on an idle machine
 
-# A line with `nofail` does not keep the login prompt back. systemd says what it still waits for after two to
-# five seconds of silence, and goes on saying so.
-SETTLING = 8.0  # seconds
-
 NO_SERIAL_CONSOLE = "the guest may have no serial console: --serial-console adds one, for this test only"
 WENT_OFF = "the machine switched itself off"
+UNTOUCHED = "the guest was booted exactly as it is"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootReport:
     """How a boot came out, in strings that are printable whatever the guest says.
 
-    `mounted` and `failed` are mount points, or `swap on …`, as the console named them: a guest that keeps
+    `mounted` and `failed` are mount points, or `swap on …`. Where the guest `is_witnessed` its kernel says what
+    is mounted, with all `mounts` there are; elsewhere they are what the console named, and a guest that keeps
     quiet about what went well names none. `evidence` is the line that decided, `note` what else to know;
     `seconds` go from the machine's start to the outcome; `log` is the console.
     """
@@ -64,6 +67,8 @@ class BootReport:
     target: Target
     firmware: Firmware
     kvm: bool
+    is_witnessed: bool = False
+    mounts: tuple[Mount, ...] = ()
 
     @property
     def is_good(self) -> bool:
@@ -73,8 +78,9 @@ class BootReport:
     def summary(self) -> str:
         """One line for people."""
         failed = ", ".join(self.failed)
+        everything = "every line of its fstab" if self.is_witnessed else "everything that the boot waits for"
         return {
-            Outcome.EVERYTHING_MOUNTED: "boots, and everything that the boot waits for is mounted",
+            Outcome.EVERYTHING_MOUNTED: f"boots, and {everything} is mounted",
             Outcome.MOUNT_FAILED: f"boots, but these are not mounted: {failed}",
             Outcome.EMERGENCY_MODE: "does not boot: emergency mode" + (f", because of {failed}" if failed else ""),
             Outcome.KERNEL_PANIC: "does not boot: kernel panic",
@@ -95,6 +101,7 @@ def boot_test(
     firmware: Firmware | None = None,
     kernel: DirectKernel | None = None,
     add_serial_console: bool = False,
+    plant_witness: bool = True,
     memory: int = MEMORY,
     cpus: int = CPUS,
     expected: Collection[str] = (),
@@ -103,11 +110,12 @@ def boot_test(
 ) -> BootReport:
     """Boot `disks`, in their order, on `target` and return how it came out.
 
-    Without `firmware`, the first disk says by what it starts. `expected` are mount points that the caller
-    knows are to come: the test ends as soon as they are there, and misses those that never come. Without a
-    decision after `timeout` seconds (by default `KVM_TIMEOUT` or `EMULATED_TIMEOUT`) the answer is what the
-    console has said until then. Raises `InvalidInput`, `ToolMissing`, `GuestError`, `Interrupted` where
-    nothing could be tried.
+    Without `firmware`, the first disk says by what it starts. `plant_witness` has the guest's systemd say what is
+    mounted in the end; where there is none, the report's note says what was not seen. `expected` are mount points
+    that the caller knows are to come: they are missed if they never do, and without a witness the test ends as
+    soon as they are there. Without a decision after `timeout` seconds (by default `KVM_TIMEOUT` or
+    `EMULATED_TIMEOUT`) the answer is what was said until then. Raises `InvalidInput`, `ToolMissing`, `GuestError`,
+    `Interrupted` where nothing could be tried.
     """
     if not disks:
         raise InvalidInput("no disks to boot from", "give the system disk first")
@@ -126,24 +134,40 @@ def boot_test(
             cpus=cpus,
             kernel=kernel,
         )
-        if add_serial_console:
-            _add_serial_console(layers, folder, kvm=machine.kvm, stop=stop)
+        nonce = secrets.token_hex(8)
+        why_unwitnessed = UNTOUCHED
+        if plant_witness or add_serial_console:
+            edits = Edits(
+                serial_console=add_serial_console,
+                files=witness_files(nonce) if plant_witness else {},
+                links=WITNESS_LINKS if plant_witness else {},
+            )
+            edited = _edit_layers(edits, layers, folder, kvm=machine.kvm, stop=stop)
+            why_unwitnessed = edited.why_not_planted if plant_witness else UNTOUCHED
+            if why_unwitnessed and not add_serial_console:
+                # What was begun may be half done, and would be what is tested.
+                layers = [make_overlay(disk, layer, stop=stop) for disk, layer in zip(disks, layers, strict=True)]
+
+        def boot(machine: Machine) -> BootReport:
+            witness = None if why_unwitnessed else Witness(nonce)
+            return _run(machine, layers, Observation(Console(expected), witness, why_unwitnessed), timeout, stop)
+
         try:
-            return _run(machine, layers, Console(expected), timeout, stop)
+            return boot(machine)
         except GuestError as error:
             if not machine.kvm:
                 raise
             log.debug("the machine did not start with KVM: %s", error)
         # If it is not KVM's fault, the attempt without it fails too, and says why.
-        report = _run(replace(machine, kvm=False), layers, Console(expected), timeout, stop)
+        report = boot(replace(machine, kvm=False))
         give_up_kvm("a boot sector runs under it, but a machine with disks does not start")
         return report
 
 
 def _run(
-    machine: Machine, layers: Sequence[Path], console: Console, timeout: float | None, stop: Stop | None
+    machine: Machine, layers: Sequence[Path], seen: Observation, timeout: float | None, stop: Stop | None
 ) -> BootReport:
-    """Run the machine until its console has decided, or time is up. Raises `GuestError` if QEMU itself fails."""
+    """Run the machine until what it says has decided, or time is up. Raises `GuestError` if QEMU itself fails."""
     limit = timeout or (KVM_TIMEOUT if machine.kvm else EMULATED_TIMEOUT)
     log.info(
         "Booting %s on %s, %s%s",
@@ -152,73 +176,79 @@ def _run(
         "UEFI" if machine.uefi else "BIOS",
         "" if machine.kvm else f" (emulation: up to {limit:g} seconds)",
     )
-    start, note = time.monotonic(), ""
+    start, cut_short = time.monotonic(), ""
     try:
-        run(machine_argv(machine, layers), on_output=_listener(console), timeout=limit, stop=stop)
-        note = WENT_OFF
+        run(machine_argv(machine, layers), on_output=_listener(seen), timeout=limit, stop=stop)
+        cut_short = WENT_OFF
     except _Decided:
         pass
     except TookTooLong:
-        note = f"ended after {limit:g} seconds" + (f"; {NO_SERIAL_CONSOLE}" if not console.is_up else "")
-        if console.waiting_for:
-            note += f"; it was waiting for {console.waiting_for}"
+        cut_short = f"ended after {limit:g} seconds"
+        if not (seen.is_up or seen.is_heard):
+            cut_short += f"; {NO_SERIAL_CONSOLE}"
+        if seen.console.waiting_for:
+            cut_short += f"; it was waiting for {seen.console.waiting_for}"
     except CommandFailed as error:
         raise GuestError(
             f"the machine did not start: {printable(' '.join(error.stderr.split()))}",
             "run again with --verbose to see the command",
         ) from error
     # Up, and cut short while it still waited for something: not everything can be called mounted.
-    outcome = console.outcome
-    if outcome is Outcome.EVERYTHING_MOUNTED and note:
+    outcome = seen.outcome
+    if outcome is Outcome.EVERYTHING_MOUNTED and cut_short:
         outcome = Outcome.NO_ANSWER
     return BootReport(
         outcome=outcome,
-        mounted=console.mounted,
-        failed=console.failed,
+        mounted=seen.mounted,
+        failed=seen.failed,
         seconds=round(time.monotonic() - start, 1),
-        log=console.log,
-        evidence=console.evidence,
-        note=note,
+        log=seen.console.log,
+        evidence=seen.evidence,
+        note="; ".join(filter(None, (cut_short, seen.note))),
         target=machine.target,
         firmware=Firmware.UEFI if machine.uefi else Firmware.BIOS,
         kvm=machine.kvm,
+        is_witnessed=seen.account is not None,
+        mounts=seen.account.mounts if seen.account else (),
     )
 
 
-def _listener(console: Console) -> Callable[[bytes], None]:
+def _listener(seen: Observation) -> Callable[[bytes], None]:
     """Return what takes in the console's bytes, and raises `_Decided` when no more are needed."""
-    last_news = time.monotonic()
 
     def listen(data: bytes) -> None:
-        nonlocal last_news
-        was_up = console.is_up
-        if data:
-            console.hear(data)
-        if console.is_decided:
-            raise _Decided
-        if (console.is_up and not was_up) or console.waiting_for:
-            last_news = time.monotonic()
-        if console.is_up and time.monotonic() - last_news > SETTLING:
+        seen.hear(data, time.monotonic())
+        if seen.is_decided:
             raise _Decided
 
     return listen
 
 
-def _add_serial_console(layers: Sequence[Path], scratch: Path, *, kvm: bool, stop: Stop | None) -> None:
-    log.info("Adding a serial console to the boot loader, in the layer that is thrown away")
-    program = [sys.executable, serial_console.__file__, "kvm" if kvm else "emulation", scratch]
+def _edit_layers(edits: Edits, layers: Sequence[Path], scratch: Path, *, kvm: bool, stop: Stop | None) -> Edited:
+    """Make `edits` in a process of their own. Raises `GuestError` if a serial console was asked for and cannot be."""
+    log.info(
+        "Adding %s to the guest, in the layer that is thrown away",
+        " and ".join(
+            [*["a serial console"] * edits.serial_console, *["a witness of what is mounted"] * bool(edits.files)]
+        ),
+    )
+    # -I: a folder in which the operator happens to stand is not searched for modules.
+    program = [sys.executable, "-I", "-m", "private_cloud.layer_edits", "kvm" if kvm else "emulation", scratch]
     try:
-        edited = run([*program, *layers], timeout=APPLIANCE_TIMEOUT, stop=stop).splitlines()
+        answer = run([*program, *layers], stdin=json.dumps(asdict(edits)), timeout=APPLIANCE_TIMEOUT, stop=stop)
     except CommandFailed as error:
-        said = error.stderr.strip().splitlines() or ["it ended without a word"]
+        said = printable((error.stderr.strip().splitlines() or ["it ended without a word"])[-1])
+        if not edits.serial_console:
+            return Edited(boot_files=(), why_not_planted=f"no appliance: {said}")
         raise GuestError(
-            f"no serial console could be added: {printable(said[-1])}",
-            "`ferry doctor --appliance` says what is missing",
+            f"no serial console could be added: {said}", "`ferry doctor --appliance` says what is missing"
         ) from error
-    if not edited:
+    edited = Edited(**json.loads(answer))
+    if edits.serial_console and not edited.boot_files:
         raise GuestError(
             "no serial console could be added: no boot loader's file (GRUB, extlinux) names a Linux to start",
             "leave --serial-console out",
         )
-    for line in edited:
-        log.debug("serial console: %s", printable(line))
+    for path in edited.boot_files:
+        log.debug("serial console: %s", printable(path))
+    return replace(edited, why_not_planted=printable(edited.why_not_planted))

@@ -1,6 +1,6 @@
 """Reads a guest's serial console: what firmware, boot loader, kernel and init say, and what that makes of the boot.
 
-Nothing in the guest helps us: the messages are those that SeaBIOS, OVMF, GRUB, Linux, initramfs-tools, dracut
+Nothing in the guest helps here: the messages are those that SeaBIOS, OVMF, GRUB, Linux, initramfs-tools, dracut
 and systemd print for people. A guest can print anything, so its words are made printable before they go on.
 """
 
@@ -68,7 +68,10 @@ _SWAP_FAILED = re.compile(_BY_SYSTEMD + r"Failed to activate swap (?P<what>.+?)\
 _DEPENDENCY = re.compile(_BY_SYSTEMD + r"Dependency failed for (?P<what>.+?)\.?$")
 # mount's own words, under an init that lets it speak: util-linux, busybox
 _MOUNT_SAYS = re.compile(r"^mount: (?:mounting \S+ on )?(?P<what>/(?!dev/)[^\s:]*)(?::| failed)")
-_WAITING = re.compile(r"A start job is running for (?P<what>.+?) *\([^()]*\)$")
+# systemd says the second of a unit of which it has loaded no description, or has one that equals the name.
+_WAITING = re.compile(
+    r"(?:A start job is running for |\] (?:\(\d+ of \d+\) )?Job )(?P<what>.+?)(?:/start)?(?: running)? *\([^()]*\)$"
+)
 
 _LOGIN = re.compile(r"(?:^|\s)(?!Last )\S+ login: *(?:\S+ \(automatic login\))?$")
 _IN_FULL_OPERATION = re.compile(
@@ -124,6 +127,11 @@ class Console:
         """The same for what was to be mounted and was not; a later success counts."""
         missing = [point for point in self._missing() if self.is_up and self._shows_status]
         return tuple(dict.fromkeys([*(point for point in self._failed if point not in self._mounted), *missing]))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the boot has come to an end from which it does not go on by itself."""
+        return self._end is not None
 
     @property
     def is_decided(self) -> bool:

@@ -186,6 +186,13 @@ def test_waiting_is_kept_once_in_the_log_and_ends_with_other_words() -> None:
     assert len(console.log) == 2
 
 
+@pytest.mark.parametrize("what", ["Job dev-vdz1.device/start running", "Job dev-disk-by…tart running"])
+def test_waiting_in_the_words_for_a_unit_without_description_is_known(what: str) -> None:
+    console = read_console([f"[ *** ] (2 of 2) {what} ({second}s / 1min 30s)" for second in range(5)])
+    assert console.waiting_for in {"dev-vdz1.device", "dev-disk-by…tart"}
+    assert len(console.log) == 1
+
+
 def test_escapes_of_a_terminal_do_not_reach_anybody() -> None:
     console = read_console(["\x1b]0;owned\x07\x1b[31mred\x1b[0m \x9b2J \u202eevil", "\x1b[2J\x1b[04;08Hmoved"])
     assert console.log == ("red \\x9b2J \\u202eevil", "moved")

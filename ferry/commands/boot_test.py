@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,9 @@ LAST_WORDS = 25  # lines of the console that people are shown where the boot fai
 )  # fmt: skip
 @click.option("--serial-console", is_flag=True, help="Add a serial console to the guest, for this test only.")
 @click.option(
+    "--untouched", is_flag=True, help="Boot the guest exactly as it is, without a witness of what is mounted."
+)
+@click.option(
     "--timeout", type=click.FloatRange(min=1), metavar="SECONDS",
     help="Give up after so long  [default: 300, without KVM 600]",
 )  # fmt: skip
@@ -40,26 +44,30 @@ LAST_WORDS = 25  # lines of the console that people are shown where the boot fai
 @json_option
 def command(
     disks: tuple[str, ...], target: str, firmware: str, timeout: float | None, memory: int, cpus: int,
-    workspace: Path | None, *, serial_console: bool, as_json: bool,
+    workspace: Path | None, *, serial_console: bool, untouched: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Boot the disks in a machine of our own and see whether everything is mounted.
 
     DISK is a file named as exports and images are (system.raw, data_xvdb.qcow2), or DEVICE=FILE. Without
     any, the disks of the workspace are booted. Nothing is written to them.
 
-    What is judged is the guest's serial console. Most images of the cloud have one.
+    What is judged is the guest's serial console, which most images of the cloud have, and what a witness says
+    of its mounts that the guest's systemd starts in the layer that is thrown away.
     """
     from migration.errors import MigrationError  # noqa: PLC0415
     from migration.target import Target  # noqa: PLC0415
     from private_cloud.boot_test import boot_test  # noqa: PLC0415
     from private_cloud.machine import Firmware  # noqa: PLC0415
 
+    if serial_console and untouched:
+        raise click.UsageError("--serial-console changes the guest, and --untouched does not: choose one")
     try:
         report = boot_test(
             _find(disks, workspace),
             target=Target(target),
             firmware=None if firmware == "auto" else Firmware(firmware),
             add_serial_console=serial_console,
+            plant_witness=not untouched,
             memory=memory,
             cpus=cpus,
             timeout=timeout,
@@ -86,12 +94,14 @@ def _find(words: tuple[str, ...], workspace: Path | None) -> tuple[Disk, ...]:
 
 
 def _render_json(report: BootReport) -> str:
+    from migration.verdict import printable  # noqa: PLC0415
     from private_cloud.boot_test import VERSION  # noqa: PLC0415
 
     return json.dumps(
         {
             "version": VERSION,
             "outcome": report.outcome,
+            "is_witnessed": report.is_witnessed,
             "mounted": report.mounted,
             "failed": report.failed,
             "seconds": report.seconds,
@@ -100,6 +110,7 @@ def _render_json(report: BootReport) -> str:
             "target": report.target,
             "firmware": report.firmware,
             "kvm": report.kvm,
+            "mounts": [{name: printable(text) for name, text in asdict(mount).items()} for mount in report.mounts],
             "log": report.log,
         },
         indent=1,
