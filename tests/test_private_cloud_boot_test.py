@@ -24,6 +24,7 @@ from migration.target import Target
 from private_cloud.boot_test import boot_test
 from private_cloud.console import Outcome
 from private_cloud.machine import Firmware
+from tests.conftest import ToolMaker
 from tests.fstab_check_disks import make_ext4, make_xfs
 from tests.systemd_guest import CONSOLE, FAST, ROOT_UUID, Layout, direct_kernel, make_guest, reason_to_skip
 
@@ -180,9 +181,13 @@ def test_guest_without_a_serial_console_gets_one_for_the_test(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_guest_without_systemd_is_judged_by_its_console_alone(tmp_path: Path) -> None:
-    report = boot_test(make_blank(tmp_path, HALT), timeout=5)
-    assert (report.outcome, report.is_witnessed) == (Outcome.NO_ANSWER, False)
+def test_half_planted_witness_is_thrown_away_and_the_guest_booted_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_tool: ToolMaker
+) -> None:
+    breaker = fake_tool("breaker", 'for layer; do :; done; echo broken > "$layer"; exit 1')
+    monkeypatch.setattr(sys, "executable", str(breaker))
+    report = boot_test(make_blank(tmp_path))
+    assert (report.outcome, report.is_witnessed) == (Outcome.NO_BOOT_LOADER, False)
 
 
 @pytest.mark.slow
@@ -259,8 +264,9 @@ def test_command_speaks_json_and_exits_by_the_outcome(tmp_path: Path) -> None:
         (["missing.raw"], "there is no such file"),
         (["xvdb=system.raw"], "the system disk is not among the disks"),
         ([], "no disks given"),
+        (["system.raw", "--untouched", "--serial-console"], "choose one"),
     ],
-    ids=["xen", "no file", "no system disk", "nothing"],
+    ids=["xen", "no file", "no system disk", "nothing", "untouched, and changed"],
 )
 def test_command_that_cannot_try_exits_2(words: list[str], said: str, tmp_path: Path) -> None:
     make_blank(tmp_path)

@@ -1,4 +1,4 @@
-"""What is written into layers, seen from outside of them; one appliance for each test."""
+"""What is written into layers, seen from outside of them; one appliance for each test but the last."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from migration.disk_file import find_disks
+from migration.errors import GuestError
 from migration.overlay import make_overlay
 from migration.run import run
+from private_cloud.boot_test import _edit_layers
 from private_cloud.layer_edits import Edited, Edits
 from private_cloud.witness import WITNESS_LINKS, witness_files
+from tests.conftest import ToolMaker
 
 LABEL = "system_u:object_r:systemd_unit_file_t:s0"
 PLANT = Edits(files=witness_files("0123"), links=WITNESS_LINKS)
@@ -77,3 +80,14 @@ def test_root_that_cannot_be_written_to_is_a_reason(tmp_path: Path) -> None:
         "write /dev/null usr/lib/systemd/systemd", "symlink etc/systemd /nowhere/at/all",
     )  # fmt: skip
     assert edit(layer, PLANT).why_not_planted.startswith("nothing can be added to its root: ")
+
+
+@pytest.mark.parametrize("said", ["No module named 'guestfs'", "\x1b[2Jevil"])
+def test_appliance_that_does_not_start_is_a_reason_and_only_a_serial_console_fails_for_it(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_tool: ToolMaker
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(fake_tool("breaker", f'echo "{said}" >&2; exit 1')))
+    edited = _edit_layers(Edits(files={"/x": ""}), [], tmp_path, kvm=False, stop=None)
+    assert edited.why_not_planted == f"no appliance: {said}".replace("\x1b", "\\x1b")
+    with pytest.raises(GuestError, match="no serial console could be added"):
+        _edit_layers(Edits(serial_console=True, files={"/x": ""}), [], tmp_path, kvm=False, stop=None)
