@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from private_cloud.console import Console, Outcome
 from private_cloud.observation import SETTLING, UNSEEN, Observation
 from private_cloud.witness import Witness
 
+LOGS = Path(__file__).parent / "console_logs"
+ARCHIVE = "11111111-2222-3333-4444-666666666666"
 NONCE = "0123456789abcdef"
 PROMPT = b"\r\nhost login: "
 
@@ -112,3 +116,20 @@ def test_end_that_the_console_says_needs_no_witness() -> None:
 
 def test_words_of_the_witness_are_not_in_the_log() -> None:
     assert observe(HERE, PROMPT, account(DATA)).console.log == ("host login:",)
+
+
+@pytest.mark.parametrize("size", [1, 333, 100_000])
+def test_recorded_boot_is_known_by_its_witness(size: int) -> None:
+    # The prompt came in the middle of the account, as both are there when systemd has no job left.
+    data = (LOGS / "witnessed-missing-with-nofail.txt").read_bytes()
+    seen = observe(*(data[start : start + size] for start in range(0, len(data), size)))
+    assert (seen.is_decided, seen.outcome) == (True, Outcome.MOUNT_FAILED)
+    assert (seen.mounted, seen.failed) == (("/", "/srv/archive-2023"), ("/data", "swap on /dev/vdz1"))
+    assert seen.account is not None
+    assert {mount.uuid for mount in seen.account.mounts if mount.type == "xfs"} == {ARCHIVE}
+    assert not any("ferry-witness " in line for line in seen.console.log)
+
+
+def test_recorded_boot_does_not_believe_a_witness_of_another_run() -> None:
+    data = (LOGS / "witnessed-missing-with-nofail.txt").read_bytes()
+    assert observe(data.replace(NONCE.encode(), b"fedcba9876543210")).account is None
