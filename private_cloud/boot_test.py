@@ -44,7 +44,7 @@ APPLIANCE_TIMEOUT = 600.0  # seconds; 10 to 30 on an idle machine
 
 NO_SERIAL_CONSOLE = "the guest may have no serial console: --serial-console adds one, for this test only"
 WENT_OFF = "the machine switched itself off"
-UNTOUCHED = "the guest was booted exactly as it is"
+UNTOUCHED = "no witness was asked for"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
