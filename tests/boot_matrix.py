@@ -15,11 +15,12 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 from fstab_check.check import check_guest
 from fstab_check.examine import read_guest
@@ -37,8 +38,11 @@ from tests.boot_matrix_cells import ROOT, Cell, all_cells
 from tests.boot_matrix_disks import DiskSet, DiskSets
 from tests.systemd_guest import CONSOLE, FAST, Layout, direct_kernel, reason_to_skip
 
+T = TypeVar("T")
+
 WAIT = "60s"  # an emulated machine among others takes that long to see its disks
 AT_ONCE = 3  # machines that run side by side
+LIMIT = 1800.0  # seconds for a boot, on a machine that has other work too
 _TELL = (
     "[Service]\n"
     f"ExecStartPre=-/bin/sh -c 'findmnt -rn -o TARGET,UUID | sed s/^/{TOLD}/ > /dev/console'\n"
@@ -56,18 +60,30 @@ class Result:
 
 
 class Matrix:
-    """The disks and what was read of them, made in `folder` as they are needed."""
+    """The disks and what was read of them, made in `folder` as they are needed; for use by several threads."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._sets = DiskSets(folder)
         self._repairs: dict[str, Future[Repair]] = {}
+        self._guests: dict[str, Future[Guest]] = {}
         self._lock = Lock()
 
-    def build(self, names: Sequence[str]) -> None:
-        """Make the sets of disks in `names`, and look into each."""
-        sets = DiskSets(self._folder)
-        self._sets = {name: sets.make(name) for name in names}
-        self._guests = {name: self._look(found) for name, found in self._sets.items()}
+    def _once(self, known: dict[str, Future[T]], name: str, make: Callable[[], T]) -> T:
+        """Return what `make` makes, made by the first thread that asks for `name`."""
+        with self._lock:
+            is_known = name in known
+            result = known.setdefault(name, Future())
+        if not is_known:
+            try:
+                result.set_result(make())
+            except BaseException as error:
+                result.set_exception(error)
+                raise
+        return result.result()
+
+    def _guest_of(self, name: str) -> Guest:
+        return self._once(self._guests, name, lambda: self._look(self._sets.make(name)))
 
     def _look(self, disk_set: DiskSet) -> Guest:
         """Read a guest whose fstab names every path that the cells name."""
@@ -93,7 +109,7 @@ class Matrix:
             verdict = self._repaired(cell).after
             assert verdict is not None, "a repair is judged again"
             return next(forecast for forecast in verdict.forecasts if forecast.target is cell.target)
-        guest = self._guests[cell.disk_set]
+        guest = self._guest_of(cell.disk_set)
         content = cell.fstab.encode()
         entries = guest.boot.entries
         if cell.command_line:
@@ -115,31 +131,22 @@ class Matrix:
         return Boot(outcome=report.outcome, mounted=mounted_in(report.log), log=report.log)
 
     def _boot(self, cell: Cell) -> BootReport:
-        disk_set = self._sets[cell.disk_set]
+        disk_set = self._sets.make(cell.disk_set)
         told = f"{CONSOLE} {FAST} {cell.command_line}".strip()
         kernel = direct_kernel(told) if disk_set.layout is Layout.MBR else None
         if cell.is_repaired:
-            return boot_test(self._repaired(cell).disks, target=cell.target, kernel=kernel)
+            return boot_test(self._repaired(cell).disks, target=cell.target, kernel=kernel, timeout=LIMIT)
         with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
             disks = self._guest(Path(scratch), disk_set, cell.fstab, cell.command_line)
-            return boot_test(disks, target=cell.target, kernel=kernel)
+            return boot_test(disks, target=cell.target, kernel=kernel, timeout=LIMIT)
 
     def _repaired(self, cell: Cell) -> Repair:
         """Repair the guest of the cell, once for all buses."""
-        with self._lock:
-            known = self._repairs.get(cell.name)
-            mine: Future[Repair] = self._repairs.setdefault(cell.name, Future())
-        if known is None:
-            try:
-                mine.set_result(self._repair(cell))
-            except BaseException as error:
-                mine.set_exception(error)
-                raise
-        return mine.result()
+        return self._once(self._repairs, cell.name, lambda: self._repair(cell))
 
     def _repair(self, cell: Cell) -> Repair:
         folder = Path(tempfile.mkdtemp(dir=self._folder))
-        disks = self._guest(folder, self._sets[cell.disk_set], cell.fstab, cell.command_line)
+        disks = self._guest(folder, self._sets.make(cell.disk_set), cell.fstab, cell.command_line)
         return apply_repair(disks, plan_guest_repair(disks), directory=folder)
 
     def run(self, cell: Cell, boot: Boot | None = None) -> Result:
@@ -189,7 +196,6 @@ def main() -> None:
     agreeing = 0
     with tempfile.TemporaryDirectory(prefix="ferry-matrix-") as scratch, ThreadPoolExecutor(AT_ONCE) as pool:
         matrix = Matrix(Path(scratch))
-        matrix.build(list(dict.fromkeys(cell.disk_set for cell in cells)))
         for result in pool.map(lambda cell: matrix.run(cell, boots.get(key_of(cell))), cells):
             agreeing += not result.disagreement
             boots[key_of(result.cell)] = result.boot

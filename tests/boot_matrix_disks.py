@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 
 from migration.disk import Disk
 from migration.run import run
@@ -44,13 +45,21 @@ class DiskSet:
 
 
 class DiskSets:
-    """Makes the sets in `folder`, each image when the first set needs it."""
+    """Makes the sets in `folder`, each when it is asked for first; for use by several threads."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._made: dict[str, DiskSet] = {}
+        self._lock = Lock()
 
     def make(self, name: str) -> DiskSet:
         """Return the set of that name."""
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = self._make(name)
+            return self._made[name]
+
+    def _make(self, name: str) -> DiskSet:
         if name == "gap":
             return DiskSet(name=name, layout=Layout.MBR, disks={"xvdc": self._second})
         if name == "whole":

@@ -22,9 +22,7 @@ AS_THEY_ARE = [cell for cell in all_cells() if not cell.is_repaired]
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
     if reason := reason_to_skip():
         pytest.skip(reason)
-    matrix = Matrix(tmp_path_factory.mktemp("matrix"))
-    matrix.build(sorted({cell.disk_set for cell in AS_THEY_ARE}))
-    return matrix
+    return Matrix(tmp_path_factory.mktemp("matrix"))
 
 
 @pytest.mark.slow
