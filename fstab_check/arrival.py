@@ -7,6 +7,7 @@ from slots and serial numbers do not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from fstab_check.codes import Code
@@ -31,6 +32,8 @@ def arrive(source: Source, guest: Guest, target: Target) -> Resolution:
         return _arrive_by_name(source, guest, target)
     if source.kind is SourceKind.DISK_ID:
         return Resolution(failure=Code.CLOUD_DISK_ID, evidence="made from the serial number that the cloud gave")
+    if source.kind is SourceKind.DISK_PATH and (bus := _BUS_IN_PATH.fullmatch(source.value)):
+        return _arrive_by_path(bus.lastgroup or "virtio", target)
     return resolve(source, guest.layout, guest.root.volume)
 
 
@@ -50,6 +53,25 @@ def _arrive_by_name(source: Source, guest: Guest, target: Target) -> Resolution:
     if guest.layout.disk(there.index) is None:
         return Resolution(is_open=True)
     return resolve(Source(kind=SourceKind.DEVICE, value=source.value, device=there), guest.layout, None)
+
+
+# How udev's `path_id` tells a disk's bus behind the slot of its controller: nothing for virtio-blk.
+_BUS_IN_PATH = re.compile(
+    r"(?:virtio-)?pci-[0-9a-f:.]+(?:(?P<scsi>-scsi-[0-9:]+)|(?P<ata>-ata-[0-9.]+)|(?P<nvme>-nvme-[0-9]+))?(?:-part\d+)?"
+)
+_PATHS_ON = {
+    Target.VIRTIO: "virtio", Target.SCSI: "scsi", Target.VMWARE: "scsi", Target.SATA: "ata", Target.IDE: "ata",
+    Target.NVME: "nvme", Target.XEN: "xen",
+}  # fmt: skip
+
+
+def _arrive_by_path(bus: str, target: Target) -> Resolution:
+    """Say that a link of another bus is not there; whether the slot is the same on this one, nobody can know."""
+    if bus == _PATHS_ON[target]:
+        return Resolution(failure=Code.CLOUD_DISK_PATH, evidence="made from the slot that the target's machine gives")
+    return Resolution(
+        failure=Code.DEVICE_NAME, evidence=f"a link by the slot of a {bus} disk, and on {target} the disks are others"
+    )
 
 
 def is_spelled(path: str, name: DeviceName, target: Target) -> bool:

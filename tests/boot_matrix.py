@@ -6,7 +6,8 @@ file system (by UUID) that was foretold, or nothing.
 
 The guest is a small Debian with systemd (tests/systemd_guest.py) that waits 60 seconds for a missing device instead of
 90. What is on the disks is read once for each set of disks, by the check's own eyes; the cells of a set differ in
-their fstab and their bus.
+their fstab and their bus. A guest that is repaired is repaired once, by the product, and booted on every bus; it has to
+boot.
 """
 
 from __future__ import annotations
@@ -14,63 +15,38 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
+from threading import Lock
+from typing import TypeVar
 
 from fstab_check.check import check_guest
 from fstab_check.examine import read_guest
 from fstab_check.facts import FstabFile, Guest
 from fstab_check.fstab import parse_fstab
 from fstab_check.guest import open_guest
+from fstab_check.repair_guest import apply_repair, plan_guest_repair
 from migration.disk import Disk
+from migration.repair import Repair
 from migration.run import run
-from migration.target import Target
-from migration.verdict import Forecast, LineForecast, Outcome
+from migration.verdict import Forecast, Outcome
 from private_cloud.boot_test import BootReport, boot_test
-from private_cloud.console import Outcome as BootOutcome
-from tests.fstab_check_disks import make_ext4, make_partitioned, make_xfs
-from tests.systemd_guest import CONSOLE, FAST, ROOT_UUID, Layout, direct_kernel, make_guest, reason_to_skip
+from tests.boot_matrix_boots import RECORD, TOLD, Boot, compare, key_of, mounted_in, read_boots, write_boots
+from tests.boot_matrix_cells import ROOT, Cell, all_cells
+from tests.boot_matrix_disks import DiskSet, DiskSets
+from tests.systemd_guest import CONSOLE, FAST, Layout, direct_kernel, reason_to_skip
 
-B, C = (f"{digit * 8}-{digit * 4}-4{digit * 3}-8{digit * 3}-{digit * 12}" for digit in "bc")
-NOWHERE = "deadbeef-dead-4ead-8ead-deadbeefdead"
+T = TypeVar("T")
+
 WAIT = "60s"  # an emulated machine among others takes that long to see its disks
 AT_ONCE = 3  # machines that run side by side
-BUSES = (Target.VIRTIO, Target.SCSI, Target.SATA)
-
-ROOT = f"UUID={ROOT_UUID} / ext4 errors=remount-ro 0 1\n"
+LIMIT = 1800.0  # seconds for a boot, on a machine that has other work too
 _TELL = (
     "[Service]\n"
-    "ExecStartPre=-/bin/sh -c 'findmnt -rn -o TARGET,UUID | sed s/^/ferry-mount:/ > /dev/console'\n"
+    f"ExecStartPre=-/bin/sh -c 'findmnt -rn -o TARGET,UUID | sed s/^/{TOLD}/ > /dev/console'\n"
 )  # fmt: skip
-_TOLD = "ferry-mount:"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskSet:
-    """Disks that cells share: how the system disk is laid out, and the data disks by device."""
-
-    name: str
-    layout: Layout
-    disks: Mapping[str, Path]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One boot: `text` is the guest's fstab behind the line for its root, or all of it."""
-
-    name: str
-    disk_set: str
-    target: Target
-    text: str
-    root: str = ROOT
-    command_line: str = ""
-
-    @property
-    def fstab(self) -> str:
-        return self.root + self.text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,113 +55,35 @@ class Result:
 
     cell: Cell
     forecast: Forecast
-    report: BootReport
-    mounted: Mapping[str, str]  # UUID by mount point
+    boot: Boot
     disagreement: str
 
 
-# Name, set of disks, and the lines. Each is booted on every bus.
-LINES = (
-    ("UUID", "two", f"UUID={B} /data ext4 defaults 0 2\nUUID={C} /srv ext4 defaults 0 0\n"),
-    ("virtio name", "two", "/dev/vdb1 /data ext4 defaults 0 0\n"),
-    ("SCSI name", "two", "/dev/sdb1 /data ext4 defaults 0 0\n"),
-    ("Xen name", "two", "/dev/xvdb1 /data ext4 defaults 0 0\n"),
-    ("virtio name, nofail", "two", "/dev/vdb1 /data ext4 nofail 0 0\n"),
-    ("label", "two", "LABEL=data /data ext4 defaults 0 0\n"),
-    ("partition UUID", "two", "PARTUUID=1234abcd-01 /data ext4 defaults 0 0\n"),
-    ("link by UUID", "two", f"/dev/disk/by-uuid/{B} /data ext4 defaults 0 0\n"),
-    ("link by the cloud's serial", "two", "/dev/disk/by-id/virtio-bp15tehyhsf9-part1 /data ext4 defaults 0 0\n"),
-    ("missing disk", "two", f"UUID={NOWHERE} /data ext4 defaults 0 0\n"),
-    ("missing disk, nofail", "two", f"UUID={NOWHERE} /data ext4 nofail 0 0\nUUID={B} /srv ext4 defaults 0 0\n"),
-    ("missing disk, short wait", "two", f"UUID={NOWHERE} /data ext4 x-systemd.device-timeout=3s 0 0\n"),
-    ("missing disk, automount", "two", f"UUID={NOWHERE} /data ext4 x-systemd.automount 0 0\n"),
-    ("missing disk, noauto", "two", f"UUID={NOWHERE} /data ext4 noauto 0 0\n"),
-    ("missing disk, _netdev", "two", f"UUID={NOWHERE} /data ext4 _netdev 0 0\n"),
-    ("missing swap", "two", f"UUID={NOWHERE} none swap sw 0 0\nUUID={B} /data ext4 defaults 0 0\n"),
-    ("wrong type", "two", f"UUID={B} /data xfs defaults 0 0\n"),
-    ("wrong type, nofail", "two", f"UUID={B} /data xfs nofail 0 0\n"),
-    ("no such partition", "two", "/dev/vdb7 /data ext4 nofail 0 0\n/dev/sdb7 /srv ext4 defaults 0 0\n"),
-    ("missing directory", "two", f"UUID={B} /not/there/yet ext4 defaults 0 0\n"),
-    ("mount point is a file", "two", f"UUID={B} /etc/hostname ext4 defaults 0 0\n"),
-    ("twice the same place", "two", f"UUID={B} /data ext4 defaults 0 0\nUUID={C} /data/ ext4 defaults 0 0\n"),
-    ("dead NFS", "two", "nas.example:/ /data nfs vers=4,_netdev 0 0\n"),
-    ("bind of a missing directory", "two", "/no/such /data none bind 0 0\n"),
-    ("missing loop file", "two", "/no/such.img /data ext4 loop 0 0\n"),
-    ("missing loop file, nofail", "two", "/no/such.img /data ext4 loop,nofail 0 0\n"),
-    ("missing swap file", "two", "/no/swap none swap sw 0 0\n"),
-    ("a disk was left behind", "gap", "/dev/vdb1 /data ext4 nofail 0 0\n/dev/sdb1 /srv ext4 nofail 0 0\n"),
-    ("whole disk", "whole", f"/dev/vdb /data ext4 nofail 0 0\nUUID={C} /srv xfs defaults 0 0\n"),
-    ("tmpfs and API file systems", "two", "tmpfs /srv tmpfs size=8m 0 0\nproc /proc proc defaults 0 0\n"),
-)  # fmt: skip
-
-# Those that need a root line or a kernel command line of their own.
-ROOTS = (
-    ("root line leads nowhere", "two", f"UUID={NOWHERE} / ext4 defaults 0 1\n", ""),
-    ("no root line", "two", "", ""),
-    ("kernel's root by virtio name", "two", ROOT, "root=/dev/vda1"),
-    ("kernel's root leads nowhere", "two", ROOT, f"root=UUID={NOWHERE}"),
-)
-
-SETS = ("two", "gap", "whole", "gpt", "uefi")
-
-
-def all_cells() -> Iterator[Cell]:
-    """Yield every cell."""
-    for name, disk_set, text in LINES:
-        for target in BUSES:
-            yield Cell(name=name, disk_set=disk_set, target=target, text=text)
-    for name, disk_set, root, told in ROOTS:
-        for target in BUSES:
-            yield Cell(name=name, disk_set=disk_set, target=target, text="", root=root, command_line=told)
-    for disk_set in ("gpt", "uefi"):
-        for target in BUSES:
-            yield Cell(
-                name=f"{disk_set} disk, started by its boot loader", disk_set=disk_set, target=target,
-                text=f"UUID={B} /data ext4 defaults 0 0\n/dev/vdb1 /srv ext4 nofail 0 0\n",
-            )  # fmt: skip
-
-
-# What continuous integration boots of them.
-SAMPLE = frozenset(
-    {
-        ("UUID", Target.VIRTIO), ("virtio name", Target.SCSI), ("missing disk, nofail", Target.VIRTIO),
-        ("kernel's root by virtio name", Target.SATA),
-    }
-)  # fmt: skip
-
-
 class Matrix:
-    """The disks and what was read of them, made in `folder` as they are needed."""
+    """The disks and what was read of them, made in `folder` as they are needed; for use by several threads."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._sets = DiskSets(folder)
+        self._repairs: dict[str, Future[Repair]] = {}
+        self._guests: dict[str, Future[Guest]] = {}
+        self._lock = Lock()
 
-    def build(self, names: Sequence[str]) -> None:
-        """Make the sets of disks in `names`, and look into each."""
-        self._sets = {name: self._make(name) for name in names}
-        self._guests = {name: self._look(found) for name, found in self._sets.items()}
+    def _once(self, known: dict[str, Future[T]], name: str, make: Callable[[], T]) -> T:
+        """Return what `make` makes, made by the first thread that asks for `name`."""
+        with self._lock:
+            is_known = name in known
+            result = known.setdefault(name, Future())
+        if not is_known:
+            try:
+                result.set_result(make())
+            except BaseException as error:
+                result.set_exception(error)
+                raise
+        return result.result()
 
-    @cached_property
-    def _images(self) -> dict[str, Path]:
-        ext4 = {
-            name: make_ext4(self._folder / f"{name}.img", uuid=uuid, label=label)
-            for name, uuid, label in (("b", B, "data"), ("c", C, "more"))
-        }
-        return {
-            "b": make_partitioned(self._folder / "b.raw", [ext4["b"]]),
-            "c": make_partitioned(self._folder / "c.raw", [ext4["c"]], label="gpt"),
-            "whole": ext4["b"],
-            "xfs": make_xfs(self._folder / "xfs.raw", uuid=C),
-        }
-
-    def _make(self, name: str) -> DiskSet:
-        images = self._images
-        disks = {
-            "gap": {"xvdc": images["c"]},
-            "whole": {"xvdb": images["whole"], "xvdc": images["xfs"]},
-        }.get(name, {"xvdb": images["b"], "xvdc": images["c"]})
-        layout = {"gpt": Layout.GPT, "uefi": Layout.UEFI}.get(name, Layout.MBR)
-        return DiskSet(name=name, layout=layout, disks=disks)
+    def _guest_of(self, name: str) -> Guest:
+        return self._once(self._guests, name, lambda: self._look(self._sets.make(name)))
 
     def _look(self, disk_set: DiskSet) -> Guest:
         """Read a guest whose fstab names every path that the cells name."""
@@ -201,15 +99,17 @@ class Matrix:
 
     def _guest(self, folder: Path, disk_set: DiskSet, fstab: str, command_line: str = "") -> tuple[Disk, ...]:
         told = f"{CONSOLE} {FAST} {command_line}".strip()
-        disks = make_guest(
-            folder, fstab=fstab, disks=disk_set.disks, layout=disk_set.layout, command_line=told, device_timeout=WAIT
-        )
+        disks = disk_set.make_guest(folder, fstab=fstab, command_line=told, device_timeout=WAIT)
         _plant_teller(disks[0].path, disk_set.layout, folder)
         return disks
 
     def foretell(self, cell: Cell) -> Forecast:
         """Return what the check says of the cell."""
-        guest = self._guests[cell.disk_set]
+        if cell.is_repaired:
+            verdict = self._repaired(cell).after
+            assert verdict is not None, "a repair is judged again"
+            return next(forecast for forecast in verdict.forecasts if forecast.target is cell.target)
+        guest = self._guest_of(cell.disk_set)
         content = cell.fstab.encode()
         entries = guest.boot.entries
         if cell.command_line:
@@ -225,24 +125,39 @@ class Matrix:
         (forecast,) = check_guest(guest, [cell.target]).forecasts
         return forecast
 
-    def boot(self, cell: Cell) -> BootReport:
+    def boot(self, cell: Cell) -> Boot:
         """Boot the cell, and return how that came out."""
-        disk_set = self._sets[cell.disk_set]
+        report = self._boot(cell)
+        return Boot(outcome=report.outcome, mounted=mounted_in(report.log), log=report.log)
+
+    def _boot(self, cell: Cell) -> BootReport:
+        disk_set = self._sets.make(cell.disk_set)
+        told = f"{CONSOLE} {FAST} {cell.command_line}".strip()
+        kernel = direct_kernel(told) if disk_set.layout is Layout.MBR else None
+        if cell.is_repaired:
+            disks = self._repaired(cell).disks
+            return boot_test(disks, target=cell.target, kernel=kernel, timeout=LIMIT, plant_witness=False)
         with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
             disks = self._guest(Path(scratch), disk_set, cell.fstab, cell.command_line)
-            told = f"{CONSOLE} {FAST} {cell.command_line}".strip()
-            kernel = direct_kernel(told) if disk_set.layout is Layout.MBR else None
             # These guests have a teller of their own, which costs no appliance for each cell.
-            return boot_test(disks, target=cell.target, kernel=kernel, plant_witness=False)
+            return boot_test(disks, target=cell.target, kernel=kernel, timeout=LIMIT, plant_witness=False)
 
-    def run(self, cell: Cell) -> Result:
-        """Foretell and boot one cell, and compare."""
-        forecast, report = self.foretell(cell), self.boot(cell)
-        mounted = mounted_in(report.log)
-        return Result(
-            cell=cell, forecast=forecast, report=report, mounted=mounted,
-            disagreement=compare(forecast, report, mounted),
-        )  # fmt: skip
+    def _repaired(self, cell: Cell) -> Repair:
+        """Repair the guest of the cell, once for all buses."""
+        return self._once(self._repairs, cell.name, lambda: self._repair(cell))
+
+    def _repair(self, cell: Cell) -> Repair:
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        disks = self._guest(folder, self._sets.make(cell.disk_set), cell.fstab, cell.command_line)
+        return apply_repair(disks, plan_guest_repair(disks), directory=folder)
+
+    def run(self, cell: Cell, boot: Boot | None = None) -> Result:
+        """Foretell one cell, boot it unless that was done (`boot`), and compare."""
+        forecast, boot = self.foretell(cell), boot or self.boot(cell)
+        disagreement = compare(forecast, boot)
+        if cell.is_repaired and forecast.outcome not in {Outcome.BOOTS, Outcome.DELAYED}:
+            disagreement = f"repaired, and foretold: {forecast.outcome}"
+        return Result(cell=cell, forecast=forecast, boot=boot, disagreement=disagreement)
 
 
 def _plant_teller(system: Path, layout: Layout, folder: Path) -> None:
@@ -256,74 +171,42 @@ def _plant_teller(system: Path, layout: Layout, folder: Path) -> None:
     )
 
 
-def mounted_in(log: Sequence[str]) -> dict[str, str]:
-    """Return the UUIDs that the guest said are mounted, by mount point."""
-    told = (line.partition(_TOLD)[2].split() for line in log if _TOLD in line)
-    return {words[0]: words[1] for words in told if len(words) == 2}
-
-
-def compare(forecast: Forecast, report: BootReport, mounted: Mapping[str, str]) -> str:
-    """Return how the boot differs from what was foretold, "" if it does not."""
-    stands = {BootOutcome.EVERYTHING_MOUNTED: "boots", BootOutcome.MOUNT_FAILED: "boots"}.get(
-        report.outcome, str(report.outcome)
-    )
-    expected = "boots"
-    if forecast.outcome is Outcome.EMERGENCY:
-        at_root = any(line.line == 0 and line.outcome is Outcome.EMERGENCY for line in forecast.lines)
-        expected = str(BootOutcome.NO_ROOT_FILE_SYSTEM if at_root else BootOutcome.EMERGENCY_MODE)
-    if stands != expected:
-        return f"foretold: {expected}; the boot: {stands}"
-    if forecast.outcome is Outcome.EMERGENCY:
-        return ""
-    return "; ".join(filter(None, (_compare_line(line, mounted) for line in forecast.lines if line.line)))
-
-
-def _compare_line(line: LineForecast, mounted: Mapping[str, str]) -> str:
-    if line.mountpoint in {"/", "/proc", "none"}:
-        return ""
-    found = mounted.get(line.mountpoint.rstrip("/"))
-    if line.outcome in {Outcome.IGNORED, Outcome.DELAYED} and found:
-        is_taken = "has this mount point" in line.reason
-        return "" if is_taken else f"{line.mountpoint} was to be left out, and is {found}"
-    meant = line.source.partition("=")[2] if line.source.startswith("UUID=") else None
-    if line.outcome is Outcome.MOUNTED and meant and found != meant:
-        return f"{line.mountpoint} was to be {meant}, and is {found}"
-    if line.outcome is Outcome.WRONG_DISK and not found:
-        return f"{line.mountpoint} was to be the wrong disk, and is nothing"
-    is_device = line.source.startswith(("/dev/", "LABEL=", "PARTUUID="))
-    if line.outcome is Outcome.MOUNTED and is_device and not found:
-        return f"{line.mountpoint} was to be mounted, and is not"
-    return "" if line.outcome is not Outcome.UNKNOWN else f"{line.mountpoint} is not foretold"
-
-
 def describe(result: Result) -> str:
     """Return a row for people and for the table in docs/."""
     agrees = result.disagreement or "agrees"
     cell = result.cell
-    return f"| {cell.name} | {cell.target} | {result.forecast.outcome} | {result.report.outcome} | {agrees} |"
+    return f"| {cell.name} | {cell.target} | {result.forecast.outcome} | {result.boot.outcome} | {agrees} |"
 
 
 def main() -> None:
     """Run all cells and print how many agree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="WORD", help="only cells with this in their name or bus")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="WORD", help="only cells with this in their name or bus"
+    )
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the rows there too")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="keep there how the boots came out")
+    parser.add_argument("--recorded", action="store_true", help="boot nothing: compare with the boots that were kept")
     options = parser.parse_args()
     if reason := reason_to_skip():
         raise SystemExit(reason)
-    cells = [cell for cell in all_cells() if options.only in f"{cell.name} {cell.target}"]
+    words = options.only or [""]
+    cells = [cell for cell in all_cells() if any(word in f"{cell.name} {cell.target}" for word in words)]
+    boots = read_boots(RECORD) if options.recorded else {}
     rows = ["| fstab | bus | foretold | the boot | |", "|---|---|---|---|---|"]
     print("\n".join(rows))
     agreeing = 0
     with tempfile.TemporaryDirectory(prefix="ferry-matrix-") as scratch, ThreadPoolExecutor(AT_ONCE) as pool:
         matrix = Matrix(Path(scratch))
-        matrix.build([name for name in SETS if any(cell.disk_set == name for cell in cells)])
-        for result in pool.map(matrix.run, cells):
+        for result in pool.map(lambda cell: matrix.run(cell, boots.get(key_of(cell))), cells):
             agreeing += not result.disagreement
+            boots[key_of(result.cell)] = result.boot
             rows.append(describe(result))
             print(rows[-1], flush=True)
             if result.disagreement:
-                print("\n".join(f"    {line}" for line in result.report.log[-15:]), flush=True)
+                print("\n".join(f"    {line}" for line in result.boot.log[-15:]), flush=True)
+            if options.record:
+                write_boots(options.record, boots)
     verdict = f"{agreeing} of {len(cells)} cells agree"
     if options.table:
         options.table.write_text("\n".join([*rows, "", verdict]) + "\n", encoding="utf-8")

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from migration.acceleration import kvm_works
 from migration.disk import Disk, DiskFormat, DiskRole
 from migration.run import run
+
+if TYPE_CHECKING:
+    import guestfs
 
 MIB = 1024**2
 OS_RELEASE = 'NAME="Test"\nPRETTY_NAME="Test Linux 9 (\\"Nine\\")"\n'
@@ -74,3 +80,28 @@ def make_partitioned(disk: Path, images: Sequence[Path | int], *, label: str = "
 def disk_of(path: Path, device: str, format_: DiskFormat = DiskFormat.RAW) -> Disk:
     role = DiskRole.SYSTEM if device == "xvda" else DiskRole.DATA
     return Disk(device=device, role=role, path=path, format=format_, virtual_size=path.stat().st_size)
+
+
+@contextmanager
+def building_appliance(*paths: Path) -> Iterator[guestfs.GuestFS]:
+    """Open disks for writing, to make on them what no program makes in a file."""
+    import guestfs  # noqa: PLC0415  # only the slow tests need it
+
+    g = guestfs.GuestFS(python_return_dict=True)
+    g.set_backend("direct")
+    g.set_backend_settings([] if kvm_works() else ["force_tcg=1"])
+    for path in paths:
+        g.add_drive_opts(str(path), format="raw")
+    g.launch()
+    try:
+        yield g
+        g.umount_all()
+        g.shutdown()
+    finally:
+        g.close()
+
+
+def empty_disk(path: Path, mib: int) -> Path:
+    with path.open("wb") as stream:
+        stream.truncate(mib * MIB)
+    return path

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from migration.target import Target
 from migration.verdict import Forecast, LineForecast, Outcome
-from private_cloud.boot_test import BootReport
 from private_cloud.console import Outcome as BootOutcome
-from private_cloud.machine import Firmware
-from tests.boot_matrix import SAMPLE, Cell, Matrix, all_cells, compare, mounted_in
+from tests.boot_matrix import Matrix
+from tests.boot_matrix_boots import RECORD, Boot, compare, key_of, mounted_in, read_boots, write_boots
+from tests.boot_matrix_cells import SAMPLE, Cell, all_cells
 from tests.systemd_guest import reason_to_skip
 
 SAMPLED = [cell for cell in all_cells() if (cell.name, cell.target) in SAMPLE]
+AS_THEY_ARE = [cell for cell in all_cells() if not cell.is_repaired]
 
 
 @pytest.fixture(scope="module")
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
     if reason := reason_to_skip():
         pytest.skip(reason)
-    matrix = Matrix(tmp_path_factory.mktemp("matrix"))
-    matrix.build(sorted({cell.disk_set for cell in SAMPLED}))
-    return matrix
+    return Matrix(tmp_path_factory.mktemp("matrix"))
 
 
 @pytest.mark.slow
@@ -29,7 +30,26 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
 @pytest.mark.parametrize("cell", SAMPLED, ids=lambda cell: f"{cell.name}, {cell.target}")
 def test_boot_is_what_was_foretold(matrix: Matrix, cell: Cell) -> None:
     result = matrix.run(cell)
-    assert not result.disagreement, "\n".join(result.report.log[-30:])
+    assert not result.disagreement, "\n".join([result.disagreement, *result.boot.log[-30:]])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_what_is_foretold_is_what_came_of_the_boots_that_were_kept(matrix: Matrix) -> None:
+    boots = read_boots(RECORD)
+    results = [matrix.run(cell, boots[key_of(cell)]) for cell in AS_THEY_ARE]
+    assert [(key_of(result.cell), result.disagreement) for result in results if result.disagreement] == []
+
+
+def test_every_cell_was_booted_as_it_stands_now() -> None:
+    boots = read_boots(RECORD)
+    assert set(boots) == {key_of(cell) for cell in all_cells()}, "run: make boot-matrix RECORD=1"
+
+
+def test_boots_are_kept(tmp_path: Path) -> None:
+    boots = {"a, scsi 0": Boot(outcome=BootOutcome.MOUNT_FAILED, mounted={"/data": "b"})}
+    write_boots(tmp_path / "boots.json", boots)
+    assert read_boots(tmp_path / "boots.json") == boots
 
 
 def test_every_sampled_cell_is_in_the_matrix_and_the_matrix_is_large_enough() -> None:
@@ -40,13 +60,6 @@ def test_every_sampled_cell_is_in_the_matrix_and_the_matrix_is_large_enough() ->
 
 def line(outcome: Outcome, source: str = "UUID=b", number: int = 2) -> LineForecast:
     return LineForecast(line=number, source=source, mountpoint="/data", outcome=outcome, reason="", seconds=0)
-
-
-def report(outcome: BootOutcome) -> BootReport:
-    return BootReport(
-        outcome=outcome, mounted=(), failed=(), seconds=1, log=(), evidence="", note="",
-        target=Target.VIRTIO, firmware=Firmware.BIOS, kvm=False,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -72,7 +85,7 @@ def test_comparison_can_fail(
     lines: list[LineForecast], boot: BootOutcome, mounted: dict[str, str], *, agrees: bool
 ) -> None:
     forecast = Forecast(target=Target.VIRTIO, lines=tuple(lines))
-    assert (compare(forecast, report(boot), mounted) == "") is agrees
+    assert (compare(forecast, Boot(outcome=boot, mounted=mounted)) == "") is agrees
 
 
 def test_mount_table_is_read_off_the_console() -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,47 +13,28 @@ from fstab_check.guest import open_guest
 from fstab_check.layout import GuestFilesystem
 from fstab_check.root import MAX_FSTAB, find_roots, mount_root, parse_pretty_name, read_fstab
 from fstab_check.survey import survey_guest
-from migration.acceleration import kvm_works
 from migration.disk import Disk, DiskRole
 from migration.errors import GuestError, InvalidInput
 from migration.run import run
 from migration.target import Target
 from migration.verdict import Outcome, Verdict
-from tests.fstab_check_disks import MIB, disk_of, make_cpio, make_ext4, make_partitioned, make_tree, make_xfs
-
-if TYPE_CHECKING:
-    import guestfs
+from tests.fstab_check_disks import (
+    MIB,
+    building_appliance,
+    disk_of,
+    empty_disk,
+    make_cpio,
+    make_ext4,
+    make_partitioned,
+    make_tree,
+    make_xfs,
+)
 
 A, B, C, D = (digit * 8 + "-" + "-".join([digit * 4] * 3) + "-" + digit * 12 for digit in "1234")
 
 
 def codes_of(verdict: Verdict) -> list[tuple[str, int | None]]:
     return [(finding.code, finding.line) for finding in verdict.findings]
-
-
-@contextmanager
-def building_appliance(*paths: Path) -> Iterator[guestfs.GuestFS]:
-    """Open disks for writing, to make on them what no program makes in a file."""
-    import guestfs  # noqa: PLC0415  # only the slow tests need it
-
-    g = guestfs.GuestFS(python_return_dict=True)
-    g.set_backend("direct")
-    g.set_backend_settings([] if kvm_works() else ["force_tcg=1"])
-    for path in paths:
-        g.add_drive_opts(str(path), format="raw")
-    g.launch()
-    try:
-        yield g
-        g.umount_all()
-        g.shutdown()
-    finally:
-        g.close()
-
-
-def empty_disk(path: Path, mib: int) -> Path:
-    with path.open("wb") as stream:
-        stream.truncate(mib * MIB)
-    return path
 
 
 LVM_FSTAB = f"""\

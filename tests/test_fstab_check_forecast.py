@@ -102,6 +102,23 @@ FATES = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("link", "may_be_there"),
+    [
+        ("pci-0000:00:06.0-part1", {Target.VIRTIO}),
+        ("virtio-pci-0000:00:06.0-part1", {Target.VIRTIO}),
+        ("pci-0000:00:06.0-scsi-0:0:1:0-part1", {Target.SCSI, Target.VMWARE}),
+        ("pci-0000:00:1f.2-ata-1.0-part1", {Target.SATA, Target.IDE}),
+        ("pci-0000:00:06.0-nvme-1-part1", {Target.NVME}),
+        ("platform-vhci_hcd.0-usb-0:1:1.0", set(Target)),
+    ],
+)
+def test_link_by_slot_is_gone_on_other_buses_and_unknown_on_its_own(link: str, may_be_there: set[Target]) -> None:
+    for target in Target:
+        line = foretell_line(f"/dev/disk/by-path/{link} /data ext4 defaults 0 0", target)
+        assert line.outcome is (UNKNOWN if target in may_be_there else EMERGENCY), (target, line.reason)
+
+
 @pytest.mark.parametrize(("text", "outcome", "seconds"), FATES)
 def test_fate_of_a_line(text: str, outcome: Outcome, seconds: float | None) -> None:
     line = foretell_line(text)

@@ -26,8 +26,8 @@ from migration.errors import CorruptData, GuestError, InvalidInput
 from migration.run import run
 from migration.verdict import Verdict
 from migration.workspace import open_workspace
-from tests.fstab_check_disks import MIB, disk_of, make_ext4, make_partitioned, make_tree
-from tests.test_fstab_check_examine import A, B, C, building_appliance, empty_disk
+from tests.fstab_check_disks import MIB, building_appliance, disk_of, empty_disk, make_ext4, make_partitioned, make_tree
+from tests.test_fstab_check_examine import A, B, C
 
 if TYPE_CHECKING:
     import guestfs
