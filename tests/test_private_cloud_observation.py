@@ -119,17 +119,26 @@ def test_words_of_the_witness_are_not_in_the_log() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 333, 100_000])
-def test_recorded_boot_is_known_by_its_witness(size: int) -> None:
-    # The prompt came in the middle of the account, as both are there when systemd has no job left.
-    data = (LOGS / "witnessed-missing-with-nofail.txt").read_bytes()
-    seen = observe(*(data[start : start + size] for start in range(0, len(data), size)))
+def test_recorded_disk_that_is_given_up_after_the_prompt_is_known_by_the_witness_alone(size: int) -> None:
+    data = (LOGS / "witnessed-missing-after-prompt.txt").read_bytes()
+    pieces = [data[start : start + size] for start in range(0, len(data), size)]
+    seen = observe(*pieces)
     assert (seen.is_decided, seen.outcome) == (True, Outcome.MOUNT_FAILED)
-    assert (seen.mounted, seen.failed) == (("/", "/srv/archive-2023"), ("/data", "swap on /dev/vdz1"))
-    assert seen.account is not None
-    assert {mount.uuid for mount in seen.account.mounts if mount.type == "xfs"} == {ARCHIVE}
+    assert (seen.mounted, seen.failed, seen.note) == (("/",), ("/data",), "")
     assert not any("ferry-witness " in line for line in seen.console.log)
+    assert observe(*pieces, witness=False).outcome is Outcome.EVERYTHING_MOUNTED
+
+
+def test_recorded_boot_with_all_kinds_of_lines_is_well() -> None:
+    seen = observe((LOGS / "witnessed-everything-mounted.txt").read_bytes())
+    assert (seen.is_decided, seen.outcome, seen.failed) == (True, Outcome.EVERYTHING_MOUNTED, ())
+    swap = "swap on /dev/disk/by-uuid/11111111-2222-3333-4444-777777777777"
+    assert seen.mounted == ("/", "/data", "/srv/archive-2023", swap, "/mnt/new", "/home")
+    assert seen.account is not None
+    assert {mount.type: mount.uuid for mount in seen.account.mounts}["xfs"] == ARCHIVE
+    assert [line.point for line in seen.account.lines if not line.is_wanted] == ["/opt"]
 
 
 def test_recorded_boot_does_not_believe_a_witness_of_another_run() -> None:
-    data = (LOGS / "witnessed-missing-with-nofail.txt").read_bytes()
+    data = (LOGS / "witnessed-missing-after-prompt.txt").read_bytes()
     assert observe(data.replace(NONCE.encode(), b"fedcba9876543210")).account is None
