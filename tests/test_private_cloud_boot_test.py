@@ -21,7 +21,7 @@ from migration.disk_file import find_disks
 from migration.errors import GuestError, Interrupted, InvalidInput
 from migration.run import run
 from migration.target import Target
-from private_cloud.boot_test import boot_test
+from private_cloud.boot_test import ATTEMPTS, boot_test
 from private_cloud.console import Outcome
 from private_cloud.machine import Firmware
 from tests.conftest import ToolMaker
@@ -216,6 +216,26 @@ def test_guest_that_says_nothing_gives_no_answer_and_the_operator_a_hint(tmp_pat
     assert report.outcome is Outcome.NO_ANSWER
     assert "ended after 5 seconds" in report.note
     assert "--serial-console" in report.note
+
+
+PANIC = "[    0.060000] Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug"
+
+
+@pytest.mark.parametrize(("panics", "outcome"), [(2, Outcome.EVERYTHING_MOUNTED), (9, Outcome.NO_ANSWER)])
+def test_emulator_that_was_too_slow_is_not_called_a_broken_guest(
+    panics: int, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_tool: ToolMaker
+) -> None:
+    monkeypatch.setattr("private_cloud.boot_test.kvm_works", lambda: False)
+    tries = tmp_path / "tries"
+    fake_tool(
+        "qemu-system-x86_64",
+        f'echo once >> {tries}; if [ "$(wc -l < {tries})" -le {panics} ]; then echo "{PANIC}"; sleep 60; '
+        'else printf "\nReached target multi-user.target\n\nhost login: "; sleep 60; fi',
+    )
+    report = boot_test(make_blank(tmp_path), firmware=Firmware.BIOS, plant_witness=False)
+    assert report.outcome is outcome, report
+    assert len(tries.read_text().split()) == min(panics + 1, ATTEMPTS)
+    assert ("too busy" in report.note) == (outcome is Outcome.NO_ANSWER)
 
 
 @pytest.mark.slow
