@@ -82,3 +82,10 @@ class Code(StrEnum):
     DISK_UNEXAMINED = "disk-unexamined"
     DISK_NOT_GIVEN = "disk-not-given"
     FILESYSTEM_UNREFERENCED = "filesystem-unreferenced"
+
+    # Other files that mount, or keep from mounting
+    MOUNT_UNIT_OVERRIDES = "mount-unit-overrides"
+    MOUNT_UNIT_MASKED = "mount-unit-masked"
+    MOUNT_UNIT_SOURCE = "mount-unit-source"
+    MOUNT_UNIT_UNEXAMINED = "mount-unit-unexamined"
+    CONFIG_UNEXAMINED = "config-unexamined"

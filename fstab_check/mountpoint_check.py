@@ -40,11 +40,11 @@ def check_mountpoints(lines: Sequence[Line], guest: Guest) -> Iterator[Finding]:
         yield from _check_directory(line, guest.paths.get(path))
 
 
-def paths_of_interest(fstab: Fstab, limit: int) -> list[str]:
-    """Return the paths on the root file system that the judgement of the first `limit` lines will ask for."""
+def paths_of_interest(fstab: Fstab, limit: int, more: Sequence[str] = ()) -> list[str]:
+    """Return the paths on the root that the first `limit` lines ask for, and those of `more` that lie there."""
     entries = fstab.entries[:limit]
     mounts = {normal_path(entry.mountpoint) for entry in entries if _mounts_somewhere(entry)}
-    paths = []
+    paths = list(more)
     for entry in entries:
         if _mounts_somewhere(entry):
             paths.append(normal_path(entry.mountpoint))

@@ -11,8 +11,10 @@ from fstab_check.codes import Code
 from fstab_check.drivers import KernelDrivers
 from fstab_check.facts import FstabFile, Guest, PathKind, RootFilesystem
 from fstab_check.fstab import parse_fstab
+from fstab_check.guest_config import GuestConfig
 from fstab_check.layout import GuestDisk, GuestFilesystem, GuestLayout, GuestPartition, volume_of_partition
 from fstab_check.mountpoint_check import paths_of_interest
+from fstab_check.unit_files import Unit, UnitFile, Units, parse_unit
 from migration.device import DeviceName
 from migration.disk import DiskRole
 from migration.target import ALL_TARGETS, Target
@@ -75,6 +77,7 @@ def make_guest(
     file: FstabFile | None = None,
     root_argument: str = f"UUID={ROOT_UUID}",
     kernels: tuple[KernelDrivers, ...] = (ALL_DRIVERS,),
+    config: GuestConfig | None = None,
 ) -> Guest:
     """Return a guest whose paths are all directories, but for `missing` and what `paths` says.
 
@@ -88,6 +91,7 @@ def make_guest(
     return Guest(
         layout=layout, roots=roots or (root,), file=file or FstabFile(content=content),
         fstab=fstab, paths=kinds, expected=expected, awaited=awaited, kernels=kernels,
+        config=config or GuestConfig(),
         boot=parse_boot_config({"/boot/grub/grub.cfg": f"  linux /boot/vmlinuz root={root_argument} ro\n".encode()}),
     )  # fmt: skip
 
@@ -113,3 +117,25 @@ def finding(verdict: Verdict, code: Code) -> Finding:
     found = [finding for finding in verdict.findings if finding.code == code]
     assert len(found) == 1, [finding.code for finding in verdict.findings]
     return found[0]
+
+
+ETC, USR = "/etc/systemd/system", "/usr/lib/systemd/system"
+WANTED = frozenset({"multi-user.target.wants"})
+REQUIRED = frozenset({"local-fs.target.requires"})
+
+
+def mount_text(what: str, where: str, type_: str = "ext4", options: str = "defaults") -> str:
+    return f"[Unit]\nDescription=x\n\n[Mount]\nWhat={what}\nWhere={where}\nType={type_}\nOptions={options}\n"
+
+
+def unit(
+    name: str, text: str | None, *, folder: str = ETC, pulled_in_by: frozenset[str] = frozenset(), drop_in: str = ""
+) -> Unit:  # fmt: skip
+    """Return a unit with that text; None masks it, and "" leaves the file out."""
+    file = UnitFile(path=f"{folder}/{name}", settings=parse_unit(text or ""), is_masked=text is None)
+    drop_ins = (UnitFile(path=f"{ETC}/{name}.d/x.conf", settings=parse_unit(drop_in)),) if drop_in else ()
+    return Unit(name=name, file=None if text == "" else file, drop_ins=drop_ins, pulled_in_by=pulled_in_by)
+
+
+def config_of(*units: Unit, **more: object) -> GuestConfig:
+    return GuestConfig(units=Units(by_name={unit.name: unit for unit in units}), **more)  # type: ignore[arg-type]

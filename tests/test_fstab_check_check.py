@@ -28,13 +28,16 @@ from tests.fstab_check_fixtures import (
     XVDA,
     XVDB,
     XVDC,
+    config_of,
     data_disk,
     filesystem,
     finding,
     judge,
     make_guest,
+    mount_text,
     partition,
     system_disk,
+    unit,
     with_disks,
 )
 
@@ -67,6 +70,9 @@ VIRTIO_KERNEL = KernelDrivers(release="6.1", modules=frozenset({"virtio_pci", "v
 UNREAD_KERNEL = KernelDrivers(release="6.1", unexamined="packed by lz4")
 OLD_ROOT = RootFilesystem(volume=volume_of_partition(XVDB, XVDB.partitions[0]))
 REAL_ROOT = RootFilesystem(volume=volume_of_partition(XVDA, XVDA.partitions[0]))
+
+OVERRIDE = config_of(unit("data.mount", mount_text("/dev/vdz1", "/data")))
+EMPTY_UNIT = config_of(unit("data.mount", "[Mount]\nWhere=/data\n"))
 
 
 def line(name: str, code: Code, severity: Severity, text: str, number: int = 4, **facts: object) -> ParameterSet:
@@ -220,6 +226,12 @@ ROWS = [
     whole("no-boot-loader", Code.BOOT_CONFIG_UNEXAMINED, INFO, None, GOOD_FSTAB, root_argument=""),
     whole("no-driver", Code.DRIVER_MISSING, INFO, None, GOOD_FSTAB, kernels=(VIRTIO_KERNEL,)),
     whole("odd-initramfs", Code.DRIVER_UNEXAMINED, INFO, None, GOOD_FSTAB, kernels=(UNREAD_KERNEL,)),
+    # The other files have tests of their own.
+    whole("override", Code.MOUNT_UNIT_OVERRIDES, WARNING, 2, GOOD_FSTAB, config=OVERRIDE),
+    whole("mask", Code.MOUNT_UNIT_MASKED, WARNING, 2, GOOD_FSTAB, config=config_of(unit("data.mount", None))),
+    whole("native-unit", Code.MOUNT_UNIT_SOURCE, ERROR, 5, GOOD_FSTAB, config=OVERRIDE),
+    whole("empty-unit", Code.MOUNT_UNIT_UNEXAMINED, WARNING, None, GOOD_FSTAB, config=EMPTY_UNIT),
+    whole("unread-file", Code.CONFIG_UNEXAMINED, WARNING, None, GOOD_FSTAB, config=config_of(unread={"/x": "a fifo"})),
     whole("forgotten-disk", Code.DISK_UNREFERENCED, WARNING, None, ROOT_LINE + DATA_LINE),
     whole("forgotten-encrypted-disk", Code.DISK_UNREFERENCED, WARNING, None, GOOD_FSTAB, layout=LUKS),
     whole("blank-disk", Code.DISK_BLANK, INFO, None, GOOD_FSTAB, layout=with_disks(data_disk(3))),
