@@ -88,4 +88,8 @@ class Code(StrEnum):
     MOUNT_UNIT_MASKED = "mount-unit-masked"
     MOUNT_UNIT_SOURCE = "mount-unit-source"
     MOUNT_UNIT_UNEXAMINED = "mount-unit-unexamined"
+    CLOUD_INIT_FORMATS = "cloud-init-formats"
+    CLOUD_INIT_MOUNT = "cloud-init-mount"
+    CLOUD_INIT_LINE = "cloud-init-line"
+    CLOUD_INIT_DATASOURCE = "cloud-init-datasource"
     CONFIG_UNEXAMINED = "config-unexamined"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fstab_check.cloud_init import FOLDER, MAIN, CloudInit, parse_cloud_config
 from fstab_check.guest import Refused, refusals
 from fstab_check.guest_config import GuestConfig
 from fstab_check.guest_files import GuestFiles
@@ -13,13 +14,31 @@ from fstab_check.unit_reading import read_units
 if TYPE_CHECKING:
     import guestfs
 
+_CLOUD_INIT = (
+    "/usr/bin/cloud-init",
+    "/usr/lib/systemd/system/cloud-init.service",
+    "/lib/systemd/system/cloud-init.service",
+)
+_SWITCHED_OFF = "/etc/cloud/cloud-init.disabled"
 MAX_LINKS = 64  # mount points of which it is asked whether a symlink is in the way
 
 
 def read_config(g: guestfs.GuestFS, mountpoints: Sequence[str]) -> GuestConfig:
     """Read all of them; `mountpoints` are the normal paths of those in fstab that lie on the root."""
     files = GuestFiles(g)
-    return GuestConfig(units=read_units(files), links=_read_links(files, mountpoints), unread=files.unread)
+    return GuestConfig(
+        units=read_units(files), cloud=_read_cloud_init(files), links=_read_links(files, mountpoints),
+        unread=files.unread,
+    )  # fmt: skip
+
+
+def _read_cloud_init(files: GuestFiles) -> CloudInit:
+    if not files.is_there(*_CLOUD_INIT) or files.is_there(_SWITCHED_OFF):
+        return CloudInit()
+    main = files.read(MAIN)
+    config, unread = parse_cloud_config([*([main] if main else []), *files.read_folder(FOLDER, suffix=".cfg")])
+    files.unread.update(unread)
+    return config
 
 
 def _read_links(files: GuestFiles, mountpoints: Sequence[str]) -> dict[str, str]:

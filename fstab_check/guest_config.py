@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fstab_check.cloud_init import CloudInit
 from fstab_check.unit_files import Units
 
 
@@ -19,5 +20,6 @@ class GuestConfig:
     """
 
     units: Units = field(default_factory=Units)
+    cloud: CloudInit = field(default_factory=CloudInit)
     links: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)

@@ -85,9 +85,10 @@ class GuestFiles:
         return [text for path in paths if (text := self.read(path)) is not None]
 
     def is_there(self, *paths: str) -> bool:
-        """Return whether anything is at one of `paths`; what cannot be asked about is not there."""
+        """Return whether anything is at one of `paths`; where that cannot be asked, the first is among `unread`."""
         try:
             with refusals(self.g):
                 return any(self.g.exists(path) for path in paths)
-        except Refused:
+        except Refused as refusal:
+            self.unread[paths[0]] = f"{refusal}"
             return False

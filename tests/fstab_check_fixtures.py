@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from fstab_check.boot_config import parse_boot_config
 from fstab_check.check import MAX_ENTRIES, check_guest
+from fstab_check.cloud_init import parse_cloud_config
 from fstab_check.codes import Code
 from fstab_check.drivers import KernelDrivers
 from fstab_check.facts import FstabFile, Guest, PathKind, RootFilesystem
 from fstab_check.fstab import parse_fstab
 from fstab_check.guest_config import GuestConfig
+from fstab_check.guest_files import GuestText
 from fstab_check.layout import GuestDisk, GuestFilesystem, GuestLayout, GuestPartition, volume_of_partition
 from fstab_check.mountpoint_check import paths_of_interest
 from fstab_check.unit_files import Unit, UnitFile, Units, parse_unit
@@ -139,3 +141,11 @@ def unit(
 
 def config_of(*units: Unit, **more: object) -> GuestConfig:
     return GuestConfig(units=Units(by_name={unit.name: unit for unit in units}), **more)  # type: ignore[arg-type]
+
+
+def cloud_config(*texts: str) -> GuestConfig:
+    """Return a guest's configuration whose cloud-init is told `texts`, one file after the other."""
+    cloud, unread = parse_cloud_config(
+        [GuestText(f"/etc/cloud/{number}.cfg", text) for number, text in enumerate(texts)]
+    )
+    return GuestConfig(cloud=cloud, unread=unread)

@@ -28,6 +28,7 @@ from tests.fstab_check_fixtures import (
     XVDA,
     XVDB,
     XVDC,
+    cloud_config,
     config_of,
     data_disk,
     filesystem,
@@ -72,6 +73,8 @@ OLD_ROOT = RootFilesystem(volume=volume_of_partition(XVDB, XVDB.partitions[0]))
 REAL_ROOT = RootFilesystem(volume=volume_of_partition(XVDA, XVDA.partitions[0]))
 
 OVERRIDE = config_of(unit("data.mount", mount_text("/dev/vdz1", "/data")))
+FORMATTING = cloud_config("fs_setup:\n- {device: vdb1, partition: none}\n")
+ALIYUN = cloud_config("datasource_list: [AliYun]")
 EMPTY_UNIT = config_of(unit("data.mount", "[Mount]\nWhere=/data\n"))
 
 
@@ -231,6 +234,24 @@ ROWS = [
     whole("mask", Code.MOUNT_UNIT_MASKED, WARNING, 2, GOOD_FSTAB, config=config_of(unit("data.mount", None))),
     whole("native-unit", Code.MOUNT_UNIT_SOURCE, ERROR, 5, GOOD_FSTAB, config=OVERRIDE),
     whole("empty-unit", Code.MOUNT_UNIT_UNEXAMINED, WARNING, None, GOOD_FSTAB, config=EMPTY_UNIT),
+    whole(
+        "cloud-format",
+        Code.CLOUD_INIT_FORMATS,
+        ERROR,
+        2,
+        GOOD_FSTAB,
+        config=FORMATTING,
+    ),
+    whole("cloud-mount", Code.CLOUD_INIT_MOUNT, WARNING, 2, GOOD_FSTAB, config=cloud_config("mounts:\n- [vdz, /z]\n")),
+    line("cloud-line", Code.CLOUD_INIT_LINE, INFO, "tmpfs /t tmpfs comment=cloudconfig", config=cloud_config("")),
+    whole(
+        "cloud-source",
+        Code.CLOUD_INIT_DATASOURCE,
+        INFO,
+        1,
+        GOOD_FSTAB,
+        config=ALIYUN,
+    ),
     whole("unread-file", Code.CONFIG_UNEXAMINED, WARNING, None, GOOD_FSTAB, config=config_of(unread={"/x": "a fifo"})),
     whole("forgotten-disk", Code.DISK_UNREFERENCED, WARNING, None, ROOT_LINE + DATA_LINE),
     whole("forgotten-encrypted-disk", Code.DISK_UNREFERENCED, WARNING, None, GOOD_FSTAB, layout=LUKS),
