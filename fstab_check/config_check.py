@@ -8,6 +8,8 @@ from fstab_check.cloud_init_check import check_cloud_init
 from fstab_check.codes import Code
 from fstab_check.facts import Guest, Line
 from fstab_check.mount_unit_check import check_mount_units
+from fstab_check.mount_units import lines_in_force
+from fstab_check.obstacles import check_obstacles
 from migration.target import Target
 from migration.verdict import Finding, Severity
 
@@ -18,6 +20,7 @@ def check_config(lines: Sequence[Line], guest: Guest, targets: Sequence[Target])
     """Yield what the other files make of the mounts on `targets`, a file after the other."""
     yield from check_mount_units(lines, guest, targets)
     yield from check_cloud_init(lines, guest, targets)
+    yield from check_obstacles(lines_in_force(lines, guest), guest, targets)
     yield from _check_unread(guest)
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fstab_check import lvm_config, md_config
 from fstab_check.cloud_init import FOLDER, MAIN, CloudInit, parse_cloud_config
 from fstab_check.guest import Refused, refusals
 from fstab_check.guest_config import GuestConfig
 from fstab_check.guest_files import GuestFiles
+from fstab_check.lvm_config import LvmConfig
+from fstab_check.md_config import MdConfig
 from fstab_check.unit_reading import read_units
 
 if TYPE_CHECKING:
@@ -27,9 +30,23 @@ def read_config(g: guestfs.GuestFS, mountpoints: Sequence[str]) -> GuestConfig:
     """Read all of them; `mountpoints` are the normal paths of those in fstab that lie on the root."""
     files = GuestFiles(g)
     return GuestConfig(
-        units=read_units(files), cloud=_read_cloud_init(files), links=_read_links(files, mountpoints),
+        units=read_units(files), cloud=_read_cloud_init(files), lvm=_read_lvm(files), md=_read_md(files),
+        links=_read_links(files, mountpoints),
         unread=files.unread,
     )  # fmt: skip
+
+
+def _read_lvm(files: GuestFiles) -> LvmConfig:
+    texts = [text for path in lvm_config.FILES if (text := files.read(path)) is not None]
+    return lvm_config.parse_lvm_config(texts, files.read(lvm_config.DEVICES_FILE))
+
+
+def _read_md(files: GuestFiles) -> MdConfig:
+    texts = [text for path in md_config.FILES if (text := files.read(path)) is not None]
+    for folder in md_config.FOLDERS:
+        texts += files.read_folder(folder, suffix=".conf")
+    hostname = files.read("/etc/hostname")
+    return md_config.parse_md_config(texts, hostname.text if hostname else "")
 
 
 def _read_cloud_init(files: GuestFiles) -> CloudInit:

@@ -21,6 +21,7 @@ from fstab_check.layout import Volume, is_same_volume
 from fstab_check.line_check import can_mount
 from fstab_check.mount_units import NativeMount, masking_unit, native_mounts, overriding_mount
 from fstab_check.mountpoint_check import normal_path
+from fstab_check.obstacles import find_obstacle
 from fstab_check.resolve import Resolution
 from fstab_check.sources import SourceKind, waits_for_network
 from fstab_check.timespan import parse_timespan
@@ -178,6 +179,11 @@ _LEFT_AS_IT_IS = _Fate(Outcome.IGNORED, "the root stays as the kernel mounted it
 def _fate_of_volume(line: Line, volume: Volume, guest: Guest, target: Target) -> _Fate:
     entry, name = line.entry, line.source.device
     device = device_there(volume, guest, target)
+    obstacle = None if entry.is_root else find_obstacle(line.source, volume, guest, target)
+    if obstacle is not None and obstacle.is_certain:
+        return _lost(entry, obstacle.message, timeout=guest.device_timeout)
+    if obstacle is not None:
+        return _Fate(Outcome.UNKNOWN, obstacle.message)
     if not can_mount(entry.fstype, volume.type):
         return _lost(entry, f"it holds {volume.type}, not {entry.fstype}")
     if name is not None and name.index not in volume.disks:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fstab_check.cloud_init import CloudInit
+from fstab_check.lvm_config import LvmConfig
+from fstab_check.md_config import MdConfig
 from fstab_check.unit_files import Units
 
 
@@ -21,5 +23,7 @@ class GuestConfig:
 
     units: Units = field(default_factory=Units)
     cloud: CloudInit = field(default_factory=CloudInit)
+    lvm: LvmConfig = field(default_factory=LvmConfig)
+    md: MdConfig | None = None  # None: nobody looked
     links: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)

@@ -15,6 +15,8 @@ from fstab_check.fstab import parse_fstab
 from fstab_check.guest_config import GuestConfig
 from fstab_check.guest_files import GuestText
 from fstab_check.layout import GuestDisk, GuestFilesystem, GuestLayout, GuestPartition, volume_of_partition
+from fstab_check.lvm_config import DEVICES_FILE, parse_lvm_config
+from fstab_check.md_config import parse_md_config
 from fstab_check.mountpoint_check import paths_of_interest
 from fstab_check.unit_files import Unit, UnitFile, Units, parse_unit
 from migration.device import DeviceName
@@ -149,3 +151,15 @@ def cloud_config(*texts: str) -> GuestConfig:
         [GuestText(f"/etc/cloud/{number}.cfg", text) for number, text in enumerate(texts)]
     )
     return GuestConfig(cloud=cloud, unread=unread)
+
+
+def lvm_and_md(
+    lvm_conf: str = "", *, devices_file: str | None = None, md_conf: str | None = None, hostname: str = "host"
+) -> GuestConfig:
+    """Return a guest's configuration with these files of LVM and mdadm."""
+    listed = None if devices_file is None else GuestText(DEVICES_FILE, devices_file)
+    md_files = [] if md_conf is None else [GuestText("/etc/mdadm.conf", md_conf)]
+    return GuestConfig(
+        lvm=parse_lvm_config([GuestText("/etc/lvm/lvm.conf", lvm_conf)], listed),
+        md=parse_md_config(md_files, hostname),
+    )

@@ -34,6 +34,7 @@ from tests.fstab_check_fixtures import (
     filesystem,
     finding,
     judge,
+    lvm_and_md,
     make_guest,
     mount_text,
     partition,
@@ -75,10 +76,12 @@ REAL_ROOT = RootFilesystem(volume=volume_of_partition(XVDA, XVDA.partitions[0]))
 OVERRIDE = config_of(unit("data.mount", mount_text("/dev/vdz1", "/data")))
 FORMATTING = cloud_config("fs_setup:\n- {device: vdb1, partition: none}\n")
 ALIYUN = cloud_config("datasource_list: [AliYun]")
+LV_LINE, MD_LINE = "/dev/vg-0/data /d ext4", "/dev/md0 /d xfs"
+ONLY_LOOPS = 'devices { filter = [ "a|loop|", "r|.*|" ] }'
 EMPTY_UNIT = config_of(unit("data.mount", "[Mount]\nWhere=/data\n"))
 
 
-def line(name: str, code: Code, severity: Severity, text: str, number: int = 4, **facts: object) -> ParameterSet:
+def line(name: str, code: Code, severity: Severity, text: str, number: int | None = 4, **facts: object) -> ParameterSet:
     """Return a row in which one line more, the fourth, has something wrong with it."""
     return pytest.param(code, severity, number, GOOD_FSTAB + text + "\n", facts, id=name)
 
@@ -252,6 +255,13 @@ ROWS = [
         GOOD_FSTAB,
         config=ALIYUN,
     ),
+    line("filter", Code.LVM_FILTER, ERROR, LV_LINE, number=1, layout=LVM, config=lvm_and_md(ONLY_LOOPS)),
+    line(
+        "listed", Code.LVM_DEVICES_FILE, WARNING, LV_LINE, number=None, layout=LVM, config=lvm_and_md(devices_file="")
+    ),
+    line("md-disks", Code.MD_DEVICES, WARNING, MD_LINE, number=1, layout=RAID, config=lvm_and_md(md_conf="DEVICE x")),
+    line("md-name", Code.MD_NAME, WARNING, MD_LINE, number=None, layout=RAID, config=lvm_and_md(hostname="other")),
+    whole("md-gone", Code.MD_ARRAY_ABSENT, WARNING, 1, GOOD_FSTAB, config=lvm_and_md(md_conf="ARRAY /dev/md9 UUID=9")),
     whole("unread-file", Code.CONFIG_UNEXAMINED, WARNING, None, GOOD_FSTAB, config=config_of(unread={"/x": "a fifo"})),
     whole("forgotten-disk", Code.DISK_UNREFERENCED, WARNING, None, ROOT_LINE + DATA_LINE),
     whole("forgotten-encrypted-disk", Code.DISK_UNREFERENCED, WARNING, None, GOOD_FSTAB, layout=LUKS),
