@@ -88,7 +88,7 @@ def check_guest(guest: Guest, targets: Sequence[Target] = ALL_TARGETS) -> Verdic
         *(finding for line in lines_in_force(lines, guest) for finding in check_line(line, guest, targets)),
         *check_mountpoints(lines, guest),
         *_check_twice(lines),
-        *check_options(lines),
+        *check_options(lines, guest),
         *check_fsck(lines),
         *check_order(lines),
         *_check_root(lines, guest),

@@ -49,6 +49,7 @@ class Code(StrEnum):
     MOUNTPOINT_DUPLICATE = "mountpoint-duplicate"
     MOUNTPOINT_ORDER = "mountpoint-order"
     MOUNTPOINT_SPELLING = "mountpoint-spelling"
+    MOUNTPOINT_SYMLINK = "mountpoint-symlink"
     FILESYSTEM_TWICE = "filesystem-twice"
 
     # The options and the check of a line
@@ -58,6 +59,7 @@ class Code(StrEnum):
     OPTION_IGNORED = "option-ignored"
     DEVICE_TIMEOUT_ENDLESS = "device-timeout-endless"
     DEPENDENCY_UNKNOWN = "dependency-unknown"
+    DATA_WITHOUT_NOFAIL = "data-without-nofail"
     FSCK_POINTLESS = "fsck-pointless"
     FSCK_ORDER = "fsck-order"
     FSCK_ROOT_OFF = "fsck-root-off"
@@ -97,4 +99,7 @@ class Code(StrEnum):
     MD_DEVICES = "md-devices"
     MD_NAME = "md-name"
     MD_ARRAY_ABSENT = "md-array-absent"
+    AUTOFS_DEVICE = "autofs-device"
+    AUTOFS_NETWORK = "autofs-network"
+    SERVICE_NEEDS_MOUNT = "service-needs-mount"
     CONFIG_UNEXAMINED = "config-unexamined"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fstab_check import lvm_config, md_config
+from fstab_check import autofs, lvm_config, md_config
+from fstab_check.autofs import AutofsEntry
 from fstab_check.cloud_init import FOLDER, MAIN, CloudInit, parse_cloud_config
 from fstab_check.guest import Refused, refusals
 from fstab_check.guest_config import GuestConfig
@@ -22,6 +23,7 @@ _CLOUD_INIT = (
     "/usr/lib/systemd/system/cloud-init.service",
     "/lib/systemd/system/cloud-init.service",
 )
+_AUTOFS = ("/usr/sbin/automount", "/sbin/automount")
 _SWITCHED_OFF = "/etc/cloud/cloud-init.disabled"
 MAX_LINKS = 64  # mount points of which it is asked whether a symlink is in the way
 
@@ -31,6 +33,7 @@ def read_config(g: guestfs.GuestFS, mountpoints: Sequence[str]) -> GuestConfig:
     files = GuestFiles(g)
     return GuestConfig(
         units=read_units(files), cloud=_read_cloud_init(files), lvm=_read_lvm(files), md=_read_md(files),
+        autofs=_read_autofs(files),
         links=_read_links(files, mountpoints),
         unread=files.unread,
     )  # fmt: skip
@@ -47,6 +50,26 @@ def _read_md(files: GuestFiles) -> MdConfig:
         texts += files.read_folder(folder, suffix=".conf")
     hostname = files.read("/etc/hostname")
     return md_config.parse_md_config(texts, hostname.text if hostname else "")
+
+
+def _read_autofs(files: GuestFiles) -> tuple[AutofsEntry, ...]:
+    """Read the maps of kind `file` that the master map names; others are told as not examined."""
+    if not files.is_there(*_AUTOFS):
+        return ()
+    main = files.read(autofs.MASTER)
+    masters = [*([main] if main else []), *files.read_folder(autofs.FOLDER, suffix=autofs.SUFFIX)]
+    found: list[AutofsEntry] = []
+    for entry in [entry for text in masters for entry in autofs.parse_master(text)][: autofs.MAX_MAPS]:
+        if entry.map.startswith("-"):
+            continue  # -hosts and -null: nothing but what somebody asks for
+        path = entry.map if entry.map.startswith("/") else f"/etc/{entry.map}"
+        if entry.kind != "file":
+            files.unread[path] = f"a map of kind {entry.kind} for {entry.mountpoint}, which is not followed"
+        elif (text := files.read(path)) is not None and text.text.startswith("#!"):
+            files.unread[path] = f"a program that makes the map for {entry.mountpoint}, which is not followed"
+        elif text is not None:
+            found += autofs.parse_map(text, entry)
+    return tuple(found[: autofs.MAX_ENTRIES])
 
 
 def _read_cloud_init(files: GuestFiles) -> CloudInit:

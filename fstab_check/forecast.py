@@ -20,7 +20,7 @@ from fstab_check.fstab import Entry
 from fstab_check.layout import Volume, is_same_volume
 from fstab_check.line_check import can_mount
 from fstab_check.mount_units import NativeMount, masking_unit, native_mounts, overriding_mount
-from fstab_check.mountpoint_check import normal_path
+from fstab_check.mountpoint_check import normal_path, real_path
 from fstab_check.obstacles import find_obstacle
 from fstab_check.resolve import Resolution
 from fstab_check.sources import SourceKind, waits_for_network
@@ -115,7 +115,7 @@ def _fate_in_force(line: Line, guest: Guest, target: Target, taken: dict[str, in
 
 
 def _fate_of(line: Line, guest: Guest, target: Target, taken: dict[str, int]) -> _Fate:
-    fate = _fate_of_mountpoint(line.entry, taken)
+    fate = _fate_of_mountpoint(line.entry, guest, taken)
     if fate is not None:
         return fate
     if line.source.kind is SourceKind.NETWORK:
@@ -128,7 +128,7 @@ def _fate_of(line: Line, guest: Guest, target: Target, taken: dict[str, int]) ->
     return _fate_of_disk(line, arrive(line.source, guest, target), guest, target)
 
 
-def _fate_of_mountpoint(entry: Entry, taken: dict[str, int]) -> _Fate | None:
+def _fate_of_mountpoint(entry: Entry, guest: Guest, taken: dict[str, int]) -> _Fate | None:
     """Return what comes of a line whatever its source is; `taken` knows the lines before it by their mount points."""
     if entry.is_noauto and not entry.is_automount:
         return _Fate(Outcome.IGNORED, "noauto: nothing mounts it at boot")
@@ -136,7 +136,7 @@ def _fate_of_mountpoint(entry: Entry, taken: dict[str, int]) -> _Fate | None:
         return None
     if not entry.mountpoint.startswith("/"):
         return _Fate(Outcome.IGNORED, "the second field is no absolute path")
-    path = normal_path(entry.mountpoint)
+    path = real_path(entry.mountpoint, guest)
     if path in _OWN_MOUNTS or path.startswith(_OWN_MOUNTS_BELOW):
         return _Fate(Outcome.MOUNTED, "systemd mounts this by itself")
     first = taken.setdefault(path, entry.line)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fstab_check.autofs import AutofsEntry
 from fstab_check.cloud_init import CloudInit
 from fstab_check.lvm_config import LvmConfig
 from fstab_check.md_config import MdConfig
@@ -25,5 +26,6 @@ class GuestConfig:
     cloud: CloudInit = field(default_factory=CloudInit)
     lvm: LvmConfig = field(default_factory=LvmConfig)
     md: MdConfig | None = None  # None: nobody looked
+    autofs: tuple[AutofsEntry, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)

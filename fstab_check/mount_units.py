@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from fstab_check.arrival import follow
 from fstab_check.facts import Guest, Line
 from fstab_check.fstab import Entry
-from fstab_check.mountpoint_check import normal_path
+from fstab_check.mountpoint_check import normal_path, real_path
 from fstab_check.sources import SourceKind, parse_source
 from fstab_check.unit_files import Unit, Units, escape_path, unescape_path
 
@@ -43,8 +43,7 @@ def unit_of(entry: Entry, guest: Guest) -> Unit | None:
         return guest.config.units.get(f"{escape_path(_node_of(entry.source))}.swap")
     if not entry.mountpoint.startswith("/"):
         return None
-    path = normal_path(entry.mountpoint)
-    return guest.config.units.get(f"{escape_path(guest.config.links.get(path, path))}.mount")
+    return guest.config.units.get(f"{escape_path(real_path(entry.mountpoint, guest))}.mount")
 
 
 def masking_unit(entry: Entry, guest: Guest) -> Unit | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from fstab_check.autofs import parse_map, parse_master
 from fstab_check.boot_config import parse_boot_config
 from fstab_check.check import MAX_ENTRIES, check_guest
 from fstab_check.cloud_init import parse_cloud_config
@@ -116,6 +117,11 @@ def with_disks(*disks: GuestDisk) -> GuestLayout:
     return replace(LAYOUT, disks=tuple(by_name[name] for name in sorted(by_name)))
 
 
+def oddities(verdict: Verdict) -> list[Finding]:
+    """Return the findings but for the notes that every good line with a data disk and without nofail gets."""
+    return [found for found in verdict.findings if found.code != Code.DATA_WITHOUT_NOFAIL]
+
+
 def finding(verdict: Verdict, code: Code) -> Finding:
     """Return the one finding with `code`."""
     found = [finding for finding in verdict.findings if finding.code == code]
@@ -151,6 +157,12 @@ def cloud_config(*texts: str) -> GuestConfig:
         [GuestText(f"/etc/cloud/{number}.cfg", text) for number, text in enumerate(texts)]
     )
     return GuestConfig(cloud=cloud, unread=unread)
+
+
+def autofs_config(*lines: str, master: str = "/mnt/auto file:/etc/auto.data") -> GuestConfig:
+    """Return a guest's configuration whose autofs has one map with `lines`."""
+    (entry,) = parse_master(GuestText("/etc/auto.master", master))
+    return GuestConfig(autofs=tuple(parse_map(GuestText("/etc/auto.data", "\n".join(lines)), entry)))
 
 
 def lvm_and_md(

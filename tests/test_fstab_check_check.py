@@ -11,8 +11,10 @@ from fstab_check.check import MAX_ENTRIES, check_guest
 from fstab_check.codes import Code
 from fstab_check.drivers import KernelDrivers
 from fstab_check.facts import FstabFile, PathKind, RootFilesystem
+from fstab_check.guest_config import GuestConfig
 from fstab_check.layout import GuestDisk, GuestLayout, LogicalVolume, RaidArray, VolumeGroup, volume_of_partition
 from fstab_check.line_check import can_mount
+from fstab_check.unit_files import Units
 from migration.device import DeviceName
 from migration.disk import DiskRole
 from migration.verdict import Severity
@@ -23,11 +25,13 @@ from tests.fstab_check_fixtures import (
     ROOT_LINE,
     ROOT_UUID,
     SWAP_UUID,
+    WANTED,
     XFS_LINE,
     XFS_UUID,
     XVDA,
     XVDB,
     XVDC,
+    autofs_config,
     cloud_config,
     config_of,
     data_disk,
@@ -37,6 +41,7 @@ from tests.fstab_check_fixtures import (
     lvm_and_md,
     make_guest,
     mount_text,
+    oddities,
     partition,
     system_disk,
     unit,
@@ -78,6 +83,10 @@ FORMATTING = cloud_config("fs_setup:\n- {device: vdb1, partition: none}\n")
 ALIYUN = cloud_config("datasource_list: [AliYun]")
 LV_LINE, MD_LINE = "/dev/vg-0/data /d ext4", "/dev/md0 /d xfs"
 ONLY_LOOPS = 'devices { filter = [ "a|loop|", "r|.*|" ] }'
+LOST_LINE = "LABEL=none /d ext4 nofail"
+SERVICE = unit("a.service", "[Unit]\nRequiresMountsFor=/d/a", pulled_in_by=WANTED)
+NEEDS_UNIT = "tmpfs /t tmpfs x-systemd.requires=a.service"
+NO_UNITS = GuestConfig(units=Units(all_names=frozenset({"b.service"})))
 EMPTY_UNIT = config_of(unit("data.mount", "[Mount]\nWhere=/data\n"))
 
 
@@ -202,6 +211,21 @@ ROWS = [
     ),
     line("needs-a-mount", Code.DEPENDENCY_UNKNOWN, WARNING, "tmpfs /t tmpfs x-systemd.requires=/nas"),
     line("needs-a-mount-unit", Code.DEPENDENCY_UNKNOWN, WARNING, "tmpfs /t tmpfs x-systemd.requires=a-b\\x2dc.mount"),
+    line(
+        "needs-no-such-unit",
+        Code.DEPENDENCY_UNKNOWN,
+        WARNING,
+        "tmpfs /t tmpfs x-systemd.requires=a.service",
+        config=NO_UNITS,
+    ),
+    whole("symlink", Code.MOUNTPOINT_SYMLINK, INFO, 2, GOOD_FSTAB, config=config_of(links={"/data": "/mnt/data"})),
+    whole(
+        "hangs-on-data",
+        Code.DATA_WITHOUT_NOFAIL,
+        INFO,
+        2,
+        ROOT_LINE + DATA_LINE + XFS_LINE.replace("defaults", "nofail"),
+    ),
     line("needs-a-service", Code.DEPENDENCY_UNKNOWN, INFO, "tmpfs /t tmpfs x-systemd.requires=cloud.service"),
     whole(
         "fsck-of-xfs", Code.FSCK_POINTLESS, INFO, 3, ROOT_LINE + DATA_LINE + f"UUID={XFS_UUID} /srv xfs defaults 0 2\n"
@@ -262,6 +286,9 @@ ROWS = [
     line("md-disks", Code.MD_DEVICES, WARNING, MD_LINE, number=1, layout=RAID, config=lvm_and_md(md_conf="DEVICE x")),
     line("md-name", Code.MD_NAME, WARNING, MD_LINE, number=None, layout=RAID, config=lvm_and_md(hostname="other")),
     whole("md-gone", Code.MD_ARRAY_ABSENT, WARNING, 1, GOOD_FSTAB, config=lvm_and_md(md_conf="ARRAY /dev/md9 UUID=9")),
+    whole("auto-disk", Code.AUTOFS_DEVICE, WARNING, 1, GOOD_FSTAB, config=autofs_config("d -fstype=ext4 :/dev/vdz1")),
+    whole("auto-server", Code.AUTOFS_NETWORK, WARNING, 2, GOOD_FSTAB, config=autofs_config("", "n nas.example:/x")),
+    line("service", Code.SERVICE_NEEDS_MOUNT, WARNING, LOST_LINE, number=2, config=config_of(SERVICE)),
     whole("unread-file", Code.CONFIG_UNEXAMINED, WARNING, None, GOOD_FSTAB, config=config_of(unread={"/x": "a fifo"})),
     whole("forgotten-disk", Code.DISK_UNREFERENCED, WARNING, None, ROOT_LINE + DATA_LINE),
     whole("forgotten-encrypted-disk", Code.DISK_UNREFERENCED, WARNING, None, GOOD_FSTAB, layout=LUKS),
@@ -425,7 +452,7 @@ def test_findings_come_in_the_order_of_the_file_then_of_the_disks() -> None:
     verdict = judge(
         "tmpfs x tmpfs\n" + ROOT_LINE + "UUID=9999 /d ext4\n" + DATA_LINE, layout=with_disks(data_disk(3)),
     )  # fmt: skip
-    places = [(found.line, found.device) for found in verdict.findings]
+    places = [(found.line, found.device) for found in oddities(verdict)]
     assert places == [(1, None), (3, None), (None, "xvdc"), (None, "xvdd")]
 
 

@@ -23,6 +23,7 @@ from migration.run import run
 from migration.target import Target
 from migration.verdict import Outcome, Verdict
 from tests.fstab_check_disks import MIB, disk_of, make_cpio, make_ext4, make_partitioned, make_tree, make_xfs
+from tests.fstab_check_fixtures import oddities
 
 if TYPE_CHECKING:
     import guestfs
@@ -31,7 +32,7 @@ A, B, C, D = (digit * 8 + "-" + "-".join([digit * 4] * 3) + "-" + digit * 12 for
 
 
 def codes_of(verdict: Verdict) -> list[tuple[str, int | None]]:
-    return [(finding.code, finding.line) for finding in verdict.findings]
+    return [(finding.code, finding.line) for finding in oddities(verdict)]
 
 
 @contextmanager
@@ -168,7 +169,7 @@ def test_examine_finds_the_root_in_a_btrfs_subvolume_before_an_old_copy(built: d
     verdict = examine_guest([disk_of(data, "xvdb"), disk_of(built["btrfs"], "xvda")])
     assert verdict.root == "xvda1:subvol @"
     assert codes_of(verdict) == [(Code.ROOT_AMBIGUOUS, None), (Code.BOOT_CONFIG_UNEXAMINED, None)]
-    assert verdict.findings[0].evidence == "also: xvdb2"
+    assert oddities(verdict)[0].evidence == "also: xvdb2"
     assert [(entry.device, entry.partition) for entry in verdict.chain] == [("xvda", 1), ("xvdb", 2)]
 
 

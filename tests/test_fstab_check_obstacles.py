@@ -24,6 +24,7 @@ from tests.fstab_check_fixtures import (
     judge,
     judge_on,
     lvm_and_md,
+    oddities,
     with_disks,
 )
 
@@ -157,7 +158,7 @@ def test_devices_file_may_hide_a_physical_volume(config: GuestConfig, line_numbe
 )
 def test_devices_file_that_hides_nothing(config: GuestConfig) -> None:
     verdict = judge_lvm(config)
-    assert verdict.findings == ()
+    assert not oddities(verdict)
     assert set(outcomes(verdict).values()) == {Outcome.MOUNTED}
 
 
@@ -206,7 +207,7 @@ def test_name_of_an_array_that_nothing_makes_sure_of(
 )
 def test_array_that_is_found(source: str, config: GuestConfig) -> None:
     verdict = judge_md(source, config)
-    assert verdict.findings == ()
+    assert not oddities(verdict)
     assert set(outcomes(verdict).values()) == {Outcome.MOUNTED}
 
 
@@ -221,14 +222,14 @@ def test_mdadm_that_looks_at_one_bus_alone() -> None:
 def test_listed_array_that_is_not_there_is_found_unless_disks_are_awaited() -> None:
     config = lvm_and_md(md_conf=f"ARRAY /dev/md0 UUID={COLONS}\nARRAY <ignore> UUID=1:2\nARRAY /dev/md5 name=x\n")
     assert finding(judge(config=config), Code.MD_ARRAY_ABSENT).line == 1
-    assert judge(config=config, awaited=["xvdd"]).findings == ()
+    assert not oddities(judge(config=config, awaited=["xvdd"]))
 
 
 def test_files_that_could_not_be_read_leave_lines_unknown() -> None:
     config = replace(lvm_and_md(), unread={"/etc/lvm/lvm.conf": "a fifo", "/etc/mdadm.conf": "a fifo"})
     for verdict in (judge_lvm(config), judge_md("UUID=md-xfs", config)):
         assert set(outcomes(verdict).values()) == {Outcome.UNKNOWN}
-        assert [found.code for found in verdict.findings] == [Code.CONFIG_UNEXAMINED] * 2
+        assert [found.code for found in oddities(verdict)] == [Code.CONFIG_UNEXAMINED] * 2
 
 
 def test_hostile_files_are_parsed_at_once() -> None:
