@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fstab_check.guest import Refused, names_in, refusals
+from fstab_check.guest import Refused, refusals
 
 if TYPE_CHECKING:
     import guestfs
 
 MAX_FILE = 256 * 1024  # bytes of one file; lvm.conf with all its comments has 100 KiB
 MAX_BYTES = 4 * 1024 * 1024  # of all files together
-MAX_FILES = 400  # at about 40 ms each under emulation
+MAX_LOOKS = 1000  # into files and folders, at about 30 ms each under emulation
 MAX_NAMES = 2000  # of one folder
 
 
@@ -35,19 +35,27 @@ class GuestFiles:
 
     g: guestfs.GuestFS
     unread: dict[str, str] = field(default_factory=dict)
-    files_left: int = MAX_FILES
+    looks_left: int = MAX_LOOKS
     bytes_left: int = MAX_BYTES
 
     def names(self, folder: str) -> list[str]:
         """Return the sorted names in `folder`, none where there is no such folder."""
-        names = sorted(names_in(self.g, folder))
+        if not self._may_look(folder):
+            return []
+        try:
+            with refusals(self.g):
+                found = list(self.g.ls(folder)) if self.g.is_dir(folder, followsymlinks=True) else []
+        except (Refused, UnicodeDecodeError) as reason:  # names of a guest may be any bytes
+            self.unread[folder] = f"its names cannot be read: {reason}"
+            return []
+        names = sorted(name for name in found if name.isprintable())
         if len(names) > MAX_NAMES:
             self.unread[folder] = f"it holds {len(names)} names, of which {MAX_NAMES} were looked at"
         return names[:MAX_NAMES]
 
     def links(self, folder: str, names: Sequence[str]) -> dict[str, str]:
         """Return where those of `names` in `folder` lead that are symlinks, as the links say it."""
-        if not names:
+        if not names or not self._may_look(folder):
             return {}
         try:
             with refusals(self.g):
@@ -59,10 +67,8 @@ class GuestFiles:
 
     def read(self, path: str) -> GuestText | None:
         """Return the file at `path`; None where there is none, or where it is now among `unread`."""
-        if self.files_left <= 0 or self.bytes_left <= 0:
-            self.unread[path] = "too many such files before it"
+        if not self._may_look(path):
             return None
-        self.files_left -= 1
         try:
             with refusals(self.g):
                 if not self.g.is_file(path, followsymlinks=True):
@@ -86,9 +92,20 @@ class GuestFiles:
 
     def is_there(self, *paths: str) -> bool:
         """Return whether anything is at one of `paths`; where that cannot be asked, the first is among `unread`."""
+        if not self._may_look(paths[0]):
+            return False
         try:
             with refusals(self.g):
                 return any(self.g.exists(path) for path in paths)
         except Refused as refusal:
             self.unread[paths[0]] = f"{refusal}"
             return False
+
+    def _may_look(self, path: str) -> bool:
+        """Count one look more, and return whether it is still within bounds."""
+        if self.looks_left <= 0 or self.bytes_left <= 0:
+            if len(self.unread) < MAX_NAMES:
+                self.unread[path] = "too much was read before it"
+            return False
+        self.looks_left -= 1
+        return True
