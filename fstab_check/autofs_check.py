@@ -40,7 +40,8 @@ def _check_entry(entry: AutofsEntry, guest: Guest, targets: Sequence[Target]) ->
             evidence=f"options {entry.options or 'none'}", remedy="take the entry out, or name a server over there",
         )  # fmt: skip
         return
-    if any(sign in entry.location for sign in _SUBSTITUTES) or line.source.kind is SourceKind.FILE:
+    is_followed = line.source.kind is not SourceKind.FILE and not any(sign in entry.location for sign in _SUBSTITUTES)
+    if not is_followed or line.resolution.is_open:
         return
     told = {target: forecast_in_force(line, guest, target) for target in targets}
     lost = {target: one for target, one in told.items() if one.outcome is not Outcome.MOUNTED}

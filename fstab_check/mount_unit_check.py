@@ -66,6 +66,8 @@ def _check_source(native: NativeMount, told: dict[Target, LineForecast], guest: 
                 evidence=native.line.entry.source or "no What=", remedy="see what it mounts, and test it over there",
             )  # fmt: skip
         return
+    if native.line.resolution.is_open:
+        return  # a disk to come decides
     lost = {target: line for target, line in told.items() if line.outcome is not Outcome.MOUNTED}
     if not lost:
         return

@@ -59,7 +59,8 @@ def overriding_mount(line: Line, guest: Guest) -> NativeMount | None:
         return None
     if not unit.is_by_administrator:
         section = _section(unit)
-        if not any(setting.section == section for file in unit.drop_ins for setting in file.settings):
+        says_something = any(setting.section == section for file in unit.drop_ins for setting in file.settings)
+        if not says_something and not any(file.path in guest.config.unread for file in unit.drop_ins):
             return None
         unit = replace(unit, file=None)  # the generator's file counts before one in /usr/lib
     return _instead_of(line.entry, unit, guest)

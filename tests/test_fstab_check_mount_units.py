@@ -137,6 +137,11 @@ def test_drop_in_changes_what_it_says_of_a_line() -> None:
     assert not oddities(harmless)
 
 
+def test_drop_in_that_could_not_be_read_leaves_its_line_unknown() -> None:
+    config = config_of(unit("data.mount", "", drop_in=" "), unread={f"{ETC}/data.mount.d/x.conf": "a fifo"})
+    assert line_of(judge(config=config), "/data").outcome is Outcome.UNKNOWN
+
+
 def test_symlinked_mount_point_is_looked_up_by_where_it_leads() -> None:
     config = config_of(unit("mnt-disk.mount", None), links={"/data": "/mnt/disk"})
     assert line_of(judge(config=config), "/data").outcome is Outcome.IGNORED
