@@ -115,8 +115,8 @@ def test_masked_units_and_what_pulls_units_in(tmp_path: Path) -> None:
 
 
 def test_reading_stays_within_bounds_and_says_what_it_left_out(tmp_path: Path) -> None:
-    many = {f"{ETC}/m{number}.mount": "[Mount]\nWhat=x\n" for number in range(1500)}
-    many |= {f"{USR}/t{number}.wants/x.service": "" for number in range(600)}
+    many = {f"{ETC}/m{number}.mount": "[Mount]\nWhat=x\n" for number in range(1100)}
+    many |= {f"{USR}/t{number}.wants/x.service": "" for number in range(100)}
     fake = appliance(tmp_path, many)
     config = read_config(cast("guestfs.GuestFS", fake), [])
     assert fake.asked < 3500
