@@ -11,12 +11,20 @@ import re
 from collections.abc import Sequence
 
 from fstab_check.codes import Code
-from fstab_check.facts import Guest
+from fstab_check.facts import Guest, Line
+from fstab_check.fstab import Entry
 from fstab_check.layout import Volume
-from fstab_check.resolve import Resolution, resolve
-from fstab_check.sources import Source, SourceKind
+from fstab_check.resolve import Resolution, leave_open, resolve
+from fstab_check.sources import Source, SourceKind, parse_source
 from migration.device import DeviceName, parse_device_name
 from migration.target import Target
+
+
+def follow(entry: Entry, guest: Guest) -> Line:
+    """Return `entry` with where it leads among the guest's disks, as they are named here."""
+    source = parse_source(entry)
+    resolution = leave_open(resolve(source, guest.layout, guest.root.volume), guest.awaited)
+    return Line(entry=entry, source=source, resolution=resolution)
 
 
 def places(guest: Guest) -> list[DeviceName]:

@@ -13,6 +13,7 @@ from fstab_check.codes import Code
 from fstab_check.drivers import is_reached, lost_targets
 from fstab_check.facts import Guest
 from fstab_check.layout import is_same_volume
+from fstab_check.obstacles import find_obstacle
 from fstab_check.sources import SourceKind, parse_device_text
 from migration.target import Target
 from migration.verdict import Finding, LineForecast, Outcome, Severity
@@ -60,6 +61,9 @@ def _forecast(value: str, guest: Guest, target: Target) -> LineForecast:
         return _line(
             text, Outcome.WRONG_DISK, f"it leads to {there.volume.place}, and this fstab lies on {guest.root.location}"
         )
+    obstacle = find_obstacle(source, there.volume, guest, target)
+    if obstacle is not None:  # the initramfs has an older copy of that file, or none
+        return _line(text, Outcome.UNKNOWN, obstacle.message)
     device = device_there(there.volume, guest, target)
     return _line(text, Outcome.MOUNTED, "the root file system", device)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from fstab_check.arrival import follow
 from fstab_check.boot_arguments import check_root_arguments
 from fstab_check.codes import Code
+from fstab_check.config_check import check_config
 from fstab_check.disk_check import check_disks, check_expected
 from fstab_check.drivers import check_drivers
 from fstab_check.facts import Guest, Line
@@ -14,11 +16,11 @@ from fstab_check.fsck_check import check_fsck
 from fstab_check.fstab import FSTAB
 from fstab_check.layout import is_same_volume
 from fstab_check.line_check import check_line, finding_on
+from fstab_check.mount_units import lines_in_force, native_mounts, overriding_mount
 from fstab_check.mountpoint_check import check_mountpoints
 from fstab_check.option_check import check_options
 from fstab_check.order_check import check_order
-from fstab_check.resolve import leave_open, resolve
-from fstab_check.sources import SourceKind, parse_source
+from fstab_check.sources import SourceKind
 from migration.disk import DiskRole
 from migration.target import ALL_TARGETS, Target
 from migration.verdict import EntryChain, Finding, Severity, Verdict
@@ -83,15 +85,16 @@ def check_guest(guest: Guest, targets: Sequence[Target] = ALL_TARGETS) -> Verdic
     forecasts = tuple(forecast(lines, guest, target) for target in targets)
     findings = [
         *_check_file(guest),
-        *(finding for line in lines for finding in check_line(line, guest, targets)),
+        *(finding for line in lines_in_force(lines, guest) for finding in check_line(line, guest, targets)),
         *check_mountpoints(lines, guest),
         *_check_twice(lines),
-        *check_options(lines),
+        *check_options(lines, guest),
         *check_fsck(lines),
         *check_order(lines),
         *_check_root(lines, guest),
         *check_root_arguments(guest, targets),
         *check_drivers(guest.kernels, targets),
+        *check_config(lines, guest, targets),
         *_check_disks(lines, guest),
     ]
     return Verdict(
@@ -105,12 +108,7 @@ def check_guest(guest: Guest, targets: Sequence[Target] = ALL_TARGETS) -> Verdic
 
 def follow_lines(guest: Guest) -> list[Line]:
     """Return the lines that are judged, each with where it leads."""
-    lines = []
-    for entry in guest.fstab.entries[:MAX_ENTRIES]:
-        source = parse_source(entry)
-        resolution = leave_open(resolve(source, guest.layout, guest.root.volume), guest.awaited)
-        lines.append(Line(entry=entry, source=source, resolution=resolution))
-    return lines
+    return [follow(entry, guest) for entry in guest.fstab.entries[:MAX_ENTRIES]]
 
 
 def _check_file(guest: Guest) -> Iterator[Finding]:
@@ -184,15 +182,20 @@ def _check_twice(lines: Sequence[Line]) -> Iterator[Finding]:
 
 def _check_disks(lines: Sequence[Line], guest: Guest) -> Iterator[Finding]:
     used = [guest.root.volume]
-    used += [line.resolution.volume for line in lines if line.resolution.volume is not None]
+    units = [native.line for native in native_mounts(lines, guest)]
+    units += [native.line for line in lines if (native := overriding_mount(line, guest)) is not None]
+    used += [line.resolution.volume for line in [*lines, *units] if line.resolution.volume is not None]
     has_mappings = any(line.resolution.failure is Code.MAPPING_UNEXAMINED for line in lines)
     yield from check_disks(guest.layout, used, has_mappings=has_mappings)
     named = {line.resolution.device.disk for line in lines if line.resolution.device is not None}
     yield from check_expected(guest.layout, set(guest.expected) - set(guest.awaited), named)
 
 
-def _place_of(finding: Finding) -> tuple[bool, int]:
-    return (finding.file is None, finding.line or 0)
+def _place_of(finding: Finding) -> tuple[int, int]:
+    """Return a key that puts fstab first, then the other files as they were judged, then the disks."""
+    if finding.file == FSTAB:
+        return (0, finding.line or 0)
+    return (2 if finding.file is None else 1, 0)
 
 
 def _chain(line: Line) -> EntryChain:

@@ -49,6 +49,7 @@ class Code(StrEnum):
     MOUNTPOINT_DUPLICATE = "mountpoint-duplicate"
     MOUNTPOINT_ORDER = "mountpoint-order"
     MOUNTPOINT_SPELLING = "mountpoint-spelling"
+    MOUNTPOINT_SYMLINK = "mountpoint-symlink"
     FILESYSTEM_TWICE = "filesystem-twice"
 
     # The options and the check of a line
@@ -58,6 +59,7 @@ class Code(StrEnum):
     OPTION_IGNORED = "option-ignored"
     DEVICE_TIMEOUT_ENDLESS = "device-timeout-endless"
     DEPENDENCY_UNKNOWN = "dependency-unknown"
+    DATA_WITHOUT_NOFAIL = "data-without-nofail"
     FSCK_POINTLESS = "fsck-pointless"
     FSCK_ORDER = "fsck-order"
     FSCK_ROOT_OFF = "fsck-root-off"
@@ -82,3 +84,22 @@ class Code(StrEnum):
     DISK_UNEXAMINED = "disk-unexamined"
     DISK_NOT_GIVEN = "disk-not-given"
     FILESYSTEM_UNREFERENCED = "filesystem-unreferenced"
+
+    # Other files that mount, or keep from mounting
+    MOUNT_UNIT_OVERRIDES = "mount-unit-overrides"
+    MOUNT_UNIT_MASKED = "mount-unit-masked"
+    MOUNT_UNIT_SOURCE = "mount-unit-source"
+    MOUNT_UNIT_UNEXAMINED = "mount-unit-unexamined"
+    CLOUD_INIT_FORMATS = "cloud-init-formats"
+    CLOUD_INIT_MOUNT = "cloud-init-mount"
+    CLOUD_INIT_LINE = "cloud-init-line"
+    CLOUD_INIT_DATASOURCE = "cloud-init-datasource"
+    LVM_FILTER = "lvm-filter"
+    LVM_DEVICES_FILE = "lvm-devices-file"
+    MD_DEVICES = "md-devices"
+    MD_NAME = "md-name"
+    MD_ARRAY_ABSENT = "md-array-absent"
+    AUTOFS_DEVICE = "autofs-device"
+    AUTOFS_NETWORK = "autofs-network"
+    SERVICE_NEEDS_MOUNT = "service-needs-mount"
+    CONFIG_UNEXAMINED = "config-unexamined"

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from fstab_check.boot_config import parse_boot_config
 from fstab_check.check import MAX_ENTRIES, check_guest, follow_lines
 from fstab_check.config_files import mount_boot, read_config_files
+from fstab_check.config_reading import read_config
 from fstab_check.facts import Guest
 from fstab_check.fstab import parse_fstab
 from fstab_check.guest import Refused, open_guest
 from fstab_check.kernel_files import read_kernels
 from fstab_check.manager_config import read_device_timeout
+from fstab_check.mount_units import paths_of_units
 from fstab_check.mountpoint_check import paths_of_interest
 from fstab_check.root import READ_ONLY, find_roots, look_at_paths, mount_root, read_fstab
 from fstab_check.survey import Survey, names_of, survey_guest
@@ -79,13 +81,15 @@ def read_guest(
             "the file system may be damaged: check it with fsck on a copy",
         ) from refusal
     fstab = parse_fstab(file.content)
+    config = read_config(g, paths_of_interest(fstab, MAX_ENTRIES))
     guest = Guest(
         layout=survey.layout,
         roots=tuple(roots),
         file=file,
         fstab=fstab,
-        paths=look_at_paths(g, paths_of_interest(fstab, MAX_ENTRIES)),
+        paths=look_at_paths(g, paths_of_interest(fstab, MAX_ENTRIES, paths_of_units(config.units))),
         device_timeout=read_device_timeout(g),
+        config=config,
         expected=frozenset(expected),
         awaited=frozenset(awaited),
     )

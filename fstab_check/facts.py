@@ -9,6 +9,7 @@ from fstab_check.boot_config import BootConfig
 from fstab_check.codes import Code
 from fstab_check.drivers import KernelDrivers
 from fstab_check.fstab import Entry, Fstab
+from fstab_check.guest_config import GuestConfig
 from fstab_check.layout import GuestLayout, Volume
 from fstab_check.manager_config import AS_IT_COMES
 from fstab_check.resolve import Resolution
@@ -65,6 +66,7 @@ class Guest:
     boot: BootConfig = field(default_factory=BootConfig)
     kernels: tuple[KernelDrivers, ...] = ()
     device_timeout: float = AS_IT_COMES  # seconds that systemd waits where a line does not say otherwise
+    config: GuestConfig = field(default_factory=GuestConfig)
     expected: Collection[str] = ()
     awaited: Collection[str] = ()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fstab_check.arrival import arrive, device_there
 from fstab_check.boot_arguments import forecast_root
@@ -19,7 +19,9 @@ from fstab_check.facts import Guest, Line, PathKind
 from fstab_check.fstab import Entry
 from fstab_check.layout import Volume, is_same_volume
 from fstab_check.line_check import can_mount
-from fstab_check.mountpoint_check import normal_path
+from fstab_check.mount_units import NativeMount, masking_unit, native_mounts, overriding_mount
+from fstab_check.mountpoint_check import normal_path, real_path
+from fstab_check.obstacles import find_obstacle
 from fstab_check.resolve import Resolution
 from fstab_check.sources import SourceKind, waits_for_network
 from fstab_check.timespan import parse_timespan
@@ -56,16 +58,35 @@ def forecast(lines: Sequence[Line], guest: Guest, target: Target) -> Forecast:
     """Return what the guest will do when it is started with its disks on the bus of `target`."""
     taken: dict[str, int] = {}
     told = [*forecast_root(guest, target)]
-    for line in lines:
-        fate = _fate_of(line, guest, target, taken)
-        told.append(
-            LineForecast(
-                line=line.entry.line, source=line.entry.source, mountpoint=line.entry.mountpoint,
-                outcome=fate.outcome, reason=fate.reason, device=fate.device,
-                seconds=None if math.isinf(fate.seconds) else fate.seconds,
-            )
-        )  # fmt: skip
+    told += [_told(line.entry, line.entry.line, _fate_in_force(line, guest, target, taken)) for line in lines]
+    told += [forecast_native(native, guest, target) for native in native_mounts(lines, guest)]
     return Forecast(target=target, lines=tuple(told))
+
+
+def forecast_in_force(line: Line, guest: Guest, target: Target) -> LineForecast:
+    """Return what becomes of one line by itself, or of the unit in its place."""
+    return _told(line.entry, line.entry.line, _fate_in_force(line, guest, target, {}))
+
+
+def forecast_native(native: NativeMount, guest: Guest, target: Target) -> LineForecast:
+    """Return what becomes of a mount unit of the guest's own; its line number is 0, as it stands in no fstab."""
+    entry = native.line.entry
+    if native.problem:
+        fate = _Fate(Outcome.UNKNOWN, native.problem)
+    else:
+        fate = _fate_of(native.line, guest, target, {})
+        if fate.outcome is Outcome.EMERGENCY and not native.is_required:
+            # local-fs.target waits for what is only wanted too, and then goes on without it.
+            fate = replace(fate, outcome=Outcome.DELAYED if fate.seconds else Outcome.IGNORED)
+    return _told(replace(entry, source=f"{native.unit.name} {entry.source}".strip()), 0, fate)
+
+
+def _told(entry: Entry, number: int, fate: _Fate) -> LineForecast:
+    return LineForecast(
+        line=number, source=entry.source, mountpoint=entry.mountpoint,
+        outcome=fate.outcome, reason=fate.reason, device=fate.device,
+        seconds=None if math.isinf(fate.seconds) else fate.seconds,
+    )  # fmt: skip
 
 
 def device_timeout(entry: Entry, by_default: float) -> float:
@@ -76,8 +97,25 @@ def device_timeout(entry: Entry, by_default: float) -> float:
     return seconds or math.inf  # 0 switches the limit off
 
 
+def _fate_in_force(line: Line, guest: Guest, target: Target, taken: dict[str, int]) -> _Fate:
+    """Return what comes of `line`, or of the unit that counts in its place."""
+    mask = masking_unit(line.entry, guest)
+    if mask is not None and mask.file is not None:
+        return _Fate(Outcome.IGNORED, f"{mask.file.path} masks it")
+    native = overriding_mount(line, guest)
+    if native is None:
+        return _fate_of(line, guest, target, taken)
+    if native.problem:
+        return _Fate(Outcome.UNKNOWN, f"{native.file} counts in its place: {native.problem}")
+    fate = _fate_of(native.line, guest, target, taken)
+    meant, found = line.resolution.volume, native.line.resolution.volume
+    if fate.outcome is Outcome.MOUNTED and meant is not None and (found is None or not is_same_volume(meant, found)):
+        fate = replace(fate, outcome=Outcome.WRONG_DISK)
+    return replace(fate, reason=f"{native.file} counts in its place: {fate.reason}")
+
+
 def _fate_of(line: Line, guest: Guest, target: Target, taken: dict[str, int]) -> _Fate:
-    fate = _fate_of_mountpoint(line.entry, taken)
+    fate = _fate_of_mountpoint(line.entry, guest, taken)
     if fate is not None:
         return fate
     if line.source.kind is SourceKind.NETWORK:
@@ -90,7 +128,7 @@ def _fate_of(line: Line, guest: Guest, target: Target, taken: dict[str, int]) ->
     return _fate_of_disk(line, arrive(line.source, guest, target), guest, target)
 
 
-def _fate_of_mountpoint(entry: Entry, taken: dict[str, int]) -> _Fate | None:
+def _fate_of_mountpoint(entry: Entry, guest: Guest, taken: dict[str, int]) -> _Fate | None:
     """Return what comes of a line whatever its source is; `taken` knows the lines before it by their mount points."""
     if entry.is_noauto and not entry.is_automount:
         return _Fate(Outcome.IGNORED, "noauto: nothing mounts it at boot")
@@ -98,7 +136,7 @@ def _fate_of_mountpoint(entry: Entry, taken: dict[str, int]) -> _Fate | None:
         return None
     if not entry.mountpoint.startswith("/"):
         return _Fate(Outcome.IGNORED, "the second field is no absolute path")
-    path = normal_path(entry.mountpoint)
+    path = real_path(entry.mountpoint, guest)
     if path in _OWN_MOUNTS or path.startswith(_OWN_MOUNTS_BELOW):
         return _Fate(Outcome.MOUNTED, "systemd mounts this by itself")
     first = taken.setdefault(path, entry.line)
@@ -141,6 +179,11 @@ _LEFT_AS_IT_IS = _Fate(Outcome.IGNORED, "the root stays as the kernel mounted it
 def _fate_of_volume(line: Line, volume: Volume, guest: Guest, target: Target) -> _Fate:
     entry, name = line.entry, line.source.device
     device = device_there(volume, guest, target)
+    obstacle = None if entry.is_root else find_obstacle(line.source, volume, guest, target)
+    if obstacle is not None and obstacle.is_certain:
+        return _lost(entry, obstacle.message, timeout=guest.device_timeout)
+    if obstacle is not None:
+        return _Fate(Outcome.UNKNOWN, obstacle.message)
     if not can_mount(entry.fstype, volume.type):
         return _lost(entry, f"it holds {volume.type}, not {entry.fstype}")
     if name is not None and name.index not in volume.disks:

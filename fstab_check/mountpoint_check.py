@@ -28,7 +28,7 @@ def check_mountpoints(lines: Sequence[Line], guest: Guest) -> Iterator[Finding]:
                 evidence="the second field must begin with /", remedy="correct the mount point",
             )  # fmt: skip
             continue
-        path = normal_path(entry.mountpoint)
+        path = real_path(entry.mountpoint, guest)
         if path in first_at:
             yield finding_on(
                 line, Code.MOUNTPOINT_DUPLICATE, Severity.WARNING,
@@ -37,14 +37,15 @@ def check_mountpoints(lines: Sequence[Line], guest: Guest) -> Iterator[Finding]:
             )  # fmt: skip
             continue
         first_at[path] = entry.line
-        yield from _check_directory(line, guest.paths.get(path))
+        yield from _check_symlink(line, path)
+        yield from _check_directory(line, guest.paths.get(normal_path(entry.mountpoint)))
 
 
-def paths_of_interest(fstab: Fstab, limit: int) -> list[str]:
-    """Return the paths on the root file system that the judgement of the first `limit` lines will ask for."""
+def paths_of_interest(fstab: Fstab, limit: int, more: Sequence[str] = ()) -> list[str]:
+    """Return the paths on the root that the first `limit` lines ask for, and those of `more` that lie there."""
     entries = fstab.entries[:limit]
     mounts = {normal_path(entry.mountpoint) for entry in entries if _mounts_somewhere(entry)}
-    paths = []
+    paths = list(more)
     for entry in entries:
         if _mounts_somewhere(entry):
             paths.append(normal_path(entry.mountpoint))
@@ -58,6 +59,12 @@ def normal_path(path: str) -> str:
     return "/" + posixpath.normpath(path).lstrip("/")
 
 
+def real_path(mountpoint: str, guest: Guest) -> str:
+    """Return where systemd mounts: its generator follows symlinks (`fstab-generator.c`, since version 233)."""
+    path = normal_path(mountpoint)
+    return guest.config.links.get(path, path)
+
+
 def _mounts_somewhere(entry: Entry) -> bool:
     return not entry.is_swap and entry.mountpoint.startswith("/")
 
@@ -69,6 +76,17 @@ def _lies_on_root(path: str, mounts: Collection[str]) -> bool:
         if path != "/" and path in mounts:
             return False
     return True
+
+
+def _check_symlink(line: Line, path: str) -> Iterator[Finding]:
+    written = normal_path(line.entry.mountpoint)
+    if path != written:
+        yield finding_on(
+            line, Code.MOUNTPOINT_SYMLINK, Severity.INFO,
+            f"{written} is a symlink or lies behind one: systemd mounts at {path}, and its unit is named after that",
+            evidence=f"{written} leads to {path}",
+            remedy=f"write {path}; a mount unit of one's own refuses a symlink in Where=",
+        )  # fmt: skip
 
 
 def _check_directory(line: Line, kind: PathKind | None) -> Iterator[Finding]:

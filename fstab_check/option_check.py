@@ -12,13 +12,17 @@ from collections.abc import Collection, Iterator, Sequence
 
 from fstab_check.boot_effect import at_most, effect_of_loss, severity_of_loss
 from fstab_check.codes import Code
-from fstab_check.facts import Line
+from fstab_check.facts import Guest, Line
 from fstab_check.fstab import Entry
 from fstab_check.line_check import finding_on
 from fstab_check.mountpoint_check import normal_path
-from fstab_check.sources import SourceKind
+from fstab_check.sources import SourceKind, waits_for_network
 from fstab_check.timespan import parse_timespan
+from fstab_check.unit_files import Units, unescape_path
+from migration.disk import DiskRole
 from migration.verdict import Finding, Severity
+
+_MADE_BY_SYSTEMD = frozenset({"device", "slice", "scope"})  # kinds of units that need no file
 
 _OPPOSITES = (
     ("ro", "rw"), ("auto", "noauto"), ("fail", "nofail"), ("exec", "noexec"), ("suid", "nosuid"), ("dev", "nodev"),
@@ -47,16 +51,19 @@ _OFTEN_MEANT = ("defaults", "nofail", "noauto", "noatime", "nodiratime", "relati
 _NOT_SLIPS = frozenset({"diratime", "norelatime", "strictatime", "lazytime", "nolazytime"})
 
 
-def check_options(lines: Sequence[Line]) -> Iterator[Finding]:
+def check_options(lines: Sequence[Line], guest: Guest) -> Iterator[Finding]:
     """Yield what is odd about the options of each line."""
     mountpoints = {normal_path(line.entry.mountpoint) for line in lines if line.entry.mountpoint.startswith("/")}
+    mountpoints |= {_path_of_mount_unit(name) for name, unit in guest.config.units.by_name.items() if unit.file}
+    data = {disk.name.index for disk in guest.layout.disks if disk.role is DiskRole.DATA}
     for line in lines:
         yield from _check_conflicts(line)
         yield from _check_slips(line)
         yield from _check_removed(line)
         yield from _check_ignored(line)
         yield from _check_endless_wait(line)
-        yield from _check_requirements(line, mountpoints)
+        yield from _check_requirements(line, mountpoints, guest.config.units)
+        yield from _check_nofail(line, data)
 
 
 def is_waited_for(entry: Entry) -> bool:
@@ -159,7 +166,21 @@ def _check_endless_wait(line: Line) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _check_requirements(line: Line, mountpoints: Collection[str]) -> Iterator[Finding]:
+def _check_nofail(line: Line, data: Collection[int]) -> Iterator[Finding]:
+    """Yield that the boot hangs on a data disk which is there: the next move may leave it behind."""
+    entry, volume = line.entry, line.resolution.volume
+    if volume is None or line.resolution.failure is not None or not volume.disks & set(data):
+        return
+    if is_waited_for(entry) and not (entry.is_root or entry.is_swap or waits_for_network(entry)):
+        yield finding_on(
+            line, Code.DATA_WITHOUT_NOFAIL, Severity.INFO,
+            f"{volume.place} is there, and the boot hangs on it: should it be left out once, {effect_of_loss(entry)}",
+            evidence=f"options {entry.options or 'none'}",
+            remedy="add nofail if the machine shall start without this data", device=volume.members[0],
+        )  # fmt: skip
+
+
+def _check_requirements(line: Line, mountpoints: Collection[str], units: Units) -> Iterator[Finding]:
     entry = line.entry
     for word in entry.options.split(","):
         name, _, unit = word.partition("=")
@@ -167,10 +188,7 @@ def _check_requirements(line: Line, mountpoints: Collection[str]) -> Iterator[Fi
             continue
         path = unit if unit.startswith("/") else _path_of_mount_unit(unit)
         if not path:
-            yield finding_on(
-                line, Code.DEPENDENCY_UNKNOWN, Severity.INFO, f"the mount needs {unit}, and nobody looked for that",
-                evidence=word, remedy="see that the guest has this unit, and that it does not need the cloud",
-            )  # fmt: skip
+            yield from _check_required_unit(line, unit, units)
         elif normal_path(path) not in mountpoints:
             yield finding_on(
                 line, Code.DEPENDENCY_UNKNOWN, at_most(severity_of_loss(entry), Severity.WARNING),
@@ -180,10 +198,26 @@ def _check_requirements(line: Line, mountpoints: Collection[str]) -> Iterator[Fi
             )  # fmt: skip
 
 
+def _check_required_unit(line: Line, unit: str, units: Units) -> Iterator[Finding]:
+    """Yield that a unit of another kind is missing, or that nobody looked for it."""
+    stem, _, kind = unit.rpartition(".")
+    template = f"{stem.partition('@')[0]}@.{kind}"
+    if kind in _MADE_BY_SYSTEMD or (units.all_names is not None and {unit, template} & units.all_names):
+        return
+    looked = units.all_names is not None
+    limit = Severity.WARNING if looked else Severity.INFO
+    yield finding_on(
+        line, Code.DEPENDENCY_UNKNOWN, at_most(severity_of_loss(line.entry), limit),
+        f"the mount needs {unit}, which no unit file makes: unless a generator does, {effect_of_loss(line.entry)}"
+        if looked else f"the mount needs {unit}, and nobody looked for that",
+        evidence=f"x-systemd.requires={unit}",
+        remedy="see that the guest has this unit, and that it does not need the cloud",
+    )  # fmt: skip
+
+
 def _path_of_mount_unit(unit: str) -> str:
     """Return what a mount unit's name stands for, "" for units of another kind."""
     stem = unit.removesuffix(".mount")
     if stem == unit:
         return ""
-    path = re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), stem.replace("-", "/"))
-    return normal_path("/" + path)
+    return normal_path(unescape_path(stem))

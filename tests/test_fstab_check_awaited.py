@@ -6,9 +6,24 @@ import pytest
 
 from fstab_check.codes import Code
 from fstab_check.facts import FstabFile
+from fstab_check.guest_config import GuestConfig
 from fstab_check.layout import GuestLayout
 from migration.verdict import Verdict
-from tests.fstab_check_fixtures import DATA_LINE, GOOD_FSTAB, ROOT_LINE, XVDA, finding, judge
+from tests.fstab_check_fixtures import (
+    DATA_LINE,
+    GOOD_FSTAB,
+    ROOT_LINE,
+    WANTED,
+    XVDA,
+    autofs_config,
+    cloud_config,
+    config_of,
+    finding,
+    judge,
+    lvm_and_md,
+    mount_text,
+    unit,
+)
 
 SYSTEM_ALONE = GuestLayout(disks=(XVDA,))
 
@@ -40,6 +55,20 @@ def test_what_may_be_on_a_disk_to_come_is_no_finding(source: str) -> None:
     assert judge_early(f"{ROOT_LINE}{source} /data ext4 defaults 0 2\n").findings == ()
     everything_is_here = judge(f"{ROOT_LINE}{source} /data ext4 defaults 0 2\n", layout=SYSTEM_ALONE)
     assert everything_is_here.errors, "and it would be one if nothing were to come"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(config_of(unit("opt.mount", mount_text("/dev/vdb1", "/opt"), pulled_in_by=WANTED)), id="unit"),
+        pytest.param(autofs_config("d -fstype=ext4 :/dev/vdb1"), id="autofs"),
+        pytest.param(cloud_config("mounts: [[vdb1, /d]]"), id="cloud-init"),
+        pytest.param(lvm_and_md(md_conf="ARRAY /dev/md0 UUID=1"), id="array"),
+    ],
+)
+def test_what_other_files_have_on_a_disk_to_come_is_no_finding(config: GuestConfig) -> None:
+    assert judge_early(ROOT_LINE, config=config).findings == ()
+    assert judge(ROOT_LINE, layout=SYSTEM_ALONE, config=config).findings, "and it would be one if nothing were to come"
 
 
 def test_device_that_the_image_does_not_have_is_found() -> None:

@@ -11,8 +11,10 @@ from fstab_check.check import MAX_ENTRIES, check_guest
 from fstab_check.codes import Code
 from fstab_check.drivers import KernelDrivers
 from fstab_check.facts import FstabFile, PathKind, RootFilesystem
+from fstab_check.guest_config import GuestConfig
 from fstab_check.layout import GuestDisk, GuestLayout, LogicalVolume, RaidArray, VolumeGroup, volume_of_partition
 from fstab_check.line_check import can_mount
+from fstab_check.unit_files import Units
 from migration.device import DeviceName
 from migration.disk import DiskRole
 from migration.verdict import Severity
@@ -23,18 +25,26 @@ from tests.fstab_check_fixtures import (
     ROOT_LINE,
     ROOT_UUID,
     SWAP_UUID,
+    WANTED,
     XFS_LINE,
     XFS_UUID,
     XVDA,
     XVDB,
     XVDC,
+    autofs_config,
+    cloud_config,
+    config_of,
     data_disk,
     filesystem,
     finding,
     judge,
+    lvm_and_md,
     make_guest,
+    mount_text,
+    oddities,
     partition,
     system_disk,
+    unit,
     with_disks,
 )
 
@@ -68,8 +78,19 @@ UNREAD_KERNEL = KernelDrivers(release="6.1", unexamined="packed by lz4")
 OLD_ROOT = RootFilesystem(volume=volume_of_partition(XVDB, XVDB.partitions[0]))
 REAL_ROOT = RootFilesystem(volume=volume_of_partition(XVDA, XVDA.partitions[0]))
 
+OVERRIDE = config_of(unit("data.mount", mount_text("/dev/vdz1", "/data")))
+FORMATTING = cloud_config("fs_setup:\n- {device: vdb1, partition: none}\n")
+ALIYUN = cloud_config("datasource_list: [AliYun]")
+LV_LINE, MD_LINE = "/dev/vg-0/data /d ext4", "/dev/md0 /d xfs"
+ONLY_LOOPS = 'devices { filter = [ "a|loop|", "r|.*|" ] }'
+LOST_LINE = "LABEL=none /d ext4 nofail"
+SERVICE = unit("a.service", "[Unit]\nRequiresMountsFor=/d/a", pulled_in_by=WANTED)
+NEEDS_UNIT = "tmpfs /t tmpfs x-systemd.requires=a.service"
+NO_UNITS = GuestConfig(units=Units(all_names=frozenset({"b.service"})))
+EMPTY_UNIT = config_of(unit("data.mount", "[Mount]\nWhere=/data\n"))
 
-def line(name: str, code: Code, severity: Severity, text: str, number: int = 4, **facts: object) -> ParameterSet:
+
+def line(name: str, code: Code, severity: Severity, text: str, number: int | None = 4, **facts: object) -> ParameterSet:
     """Return a row in which one line more, the fourth, has something wrong with it."""
     return pytest.param(code, severity, number, GOOD_FSTAB + text + "\n", facts, id=name)
 
@@ -190,6 +211,21 @@ ROWS = [
     ),
     line("needs-a-mount", Code.DEPENDENCY_UNKNOWN, WARNING, "tmpfs /t tmpfs x-systemd.requires=/nas"),
     line("needs-a-mount-unit", Code.DEPENDENCY_UNKNOWN, WARNING, "tmpfs /t tmpfs x-systemd.requires=a-b\\x2dc.mount"),
+    line(
+        "needs-no-such-unit",
+        Code.DEPENDENCY_UNKNOWN,
+        WARNING,
+        "tmpfs /t tmpfs x-systemd.requires=a.service",
+        config=NO_UNITS,
+    ),
+    whole("symlink", Code.MOUNTPOINT_SYMLINK, INFO, 2, GOOD_FSTAB, config=config_of(links={"/data": "/mnt/data"})),
+    whole(
+        "hangs-on-data",
+        Code.DATA_WITHOUT_NOFAIL,
+        INFO,
+        2,
+        ROOT_LINE + DATA_LINE + XFS_LINE.replace("defaults", "nofail"),
+    ),
     line("needs-a-service", Code.DEPENDENCY_UNKNOWN, INFO, "tmpfs /t tmpfs x-systemd.requires=cloud.service"),
     whole(
         "fsck-of-xfs", Code.FSCK_POINTLESS, INFO, 3, ROOT_LINE + DATA_LINE + f"UUID={XFS_UUID} /srv xfs defaults 0 2\n"
@@ -220,6 +256,40 @@ ROWS = [
     whole("no-boot-loader", Code.BOOT_CONFIG_UNEXAMINED, INFO, None, GOOD_FSTAB, root_argument=""),
     whole("no-driver", Code.DRIVER_MISSING, INFO, None, GOOD_FSTAB, kernels=(VIRTIO_KERNEL,)),
     whole("odd-initramfs", Code.DRIVER_UNEXAMINED, INFO, None, GOOD_FSTAB, kernels=(UNREAD_KERNEL,)),
+    # The other files have tests of their own.
+    whole("override", Code.MOUNT_UNIT_OVERRIDES, WARNING, 2, GOOD_FSTAB, config=OVERRIDE),
+    whole("mask", Code.MOUNT_UNIT_MASKED, WARNING, 2, GOOD_FSTAB, config=config_of(unit("data.mount", None))),
+    whole("native-unit", Code.MOUNT_UNIT_SOURCE, ERROR, 5, GOOD_FSTAB, config=OVERRIDE),
+    whole("empty-unit", Code.MOUNT_UNIT_UNEXAMINED, WARNING, None, GOOD_FSTAB, config=EMPTY_UNIT),
+    whole(
+        "cloud-format",
+        Code.CLOUD_INIT_FORMATS,
+        ERROR,
+        2,
+        GOOD_FSTAB,
+        config=FORMATTING,
+    ),
+    whole("cloud-mount", Code.CLOUD_INIT_MOUNT, WARNING, 2, GOOD_FSTAB, config=cloud_config("mounts:\n- [vdz, /z]\n")),
+    line("cloud-line", Code.CLOUD_INIT_LINE, INFO, "tmpfs /t tmpfs comment=cloudconfig", config=cloud_config("")),
+    whole(
+        "cloud-source",
+        Code.CLOUD_INIT_DATASOURCE,
+        INFO,
+        1,
+        GOOD_FSTAB,
+        config=ALIYUN,
+    ),
+    line("filter", Code.LVM_FILTER, ERROR, LV_LINE, number=1, layout=LVM, config=lvm_and_md(ONLY_LOOPS)),
+    line(
+        "listed", Code.LVM_DEVICES_FILE, WARNING, LV_LINE, number=None, layout=LVM, config=lvm_and_md(devices_file="")
+    ),
+    line("md-disks", Code.MD_DEVICES, WARNING, MD_LINE, number=1, layout=RAID, config=lvm_and_md(md_conf="DEVICE x")),
+    line("md-name", Code.MD_NAME, WARNING, MD_LINE, number=None, layout=RAID, config=lvm_and_md(hostname="other")),
+    whole("md-gone", Code.MD_ARRAY_ABSENT, WARNING, 1, GOOD_FSTAB, config=lvm_and_md(md_conf="ARRAY /dev/md9 UUID=9")),
+    whole("auto-disk", Code.AUTOFS_DEVICE, WARNING, 1, GOOD_FSTAB, config=autofs_config("d -fstype=ext4 :/dev/vdz1")),
+    whole("auto-server", Code.AUTOFS_NETWORK, WARNING, 2, GOOD_FSTAB, config=autofs_config("", "n nas.example:/x")),
+    line("service", Code.SERVICE_NEEDS_MOUNT, WARNING, LOST_LINE, number=2, config=config_of(SERVICE)),
+    whole("unread-file", Code.CONFIG_UNEXAMINED, WARNING, None, GOOD_FSTAB, config=config_of(unread={"/x": "a fifo"})),
     whole("forgotten-disk", Code.DISK_UNREFERENCED, WARNING, None, ROOT_LINE + DATA_LINE),
     whole("forgotten-encrypted-disk", Code.DISK_UNREFERENCED, WARNING, None, GOOD_FSTAB, layout=LUKS),
     whole("blank-disk", Code.DISK_BLANK, INFO, None, GOOD_FSTAB, layout=with_disks(data_disk(3))),
@@ -382,7 +452,7 @@ def test_findings_come_in_the_order_of_the_file_then_of_the_disks() -> None:
     verdict = judge(
         "tmpfs x tmpfs\n" + ROOT_LINE + "UUID=9999 /d ext4\n" + DATA_LINE, layout=with_disks(data_disk(3)),
     )  # fmt: skip
-    places = [(found.line, found.device) for found in verdict.findings]
+    places = [(found.line, found.device) for found in oddities(verdict)]
     assert places == [(1, None), (3, None), (None, "xvdc"), (None, "xvdd")]
 
 

@@ -29,12 +29,13 @@ from tests.fstab_check_disks import (
     make_tree,
     make_xfs,
 )
+from tests.fstab_check_fixtures import oddities
 
 A, B, C, D = (digit * 8 + "-" + "-".join([digit * 4] * 3) + "-" + digit * 12 for digit in "1234")
 
 
 def codes_of(verdict: Verdict) -> list[tuple[str, int | None]]:
-    return [(finding.code, finding.line) for finding in verdict.findings]
+    return [(finding.code, finding.line) for finding in oddities(verdict)]
 
 
 LVM_FSTAB = f"""\
@@ -146,7 +147,7 @@ def test_examine_finds_the_root_in_a_btrfs_subvolume_before_an_old_copy(built: d
     verdict = examine_guest([disk_of(data, "xvdb"), disk_of(built["btrfs"], "xvda")])
     assert verdict.root == "xvda1:subvol @"
     assert codes_of(verdict) == [(Code.ROOT_AMBIGUOUS, None), (Code.BOOT_CONFIG_UNEXAMINED, None)]
-    assert verdict.findings[0].evidence == "also: xvdb2"
+    assert oddities(verdict)[0].evidence == "also: xvdb2"
     assert [(entry.device, entry.partition) for entry in verdict.chain] == [("xvda", 1), ("xvdb", 2)]
 
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from fstab_check.codes import Code
 from fstab_check.option_check import is_time_span
-from tests.fstab_check_fixtures import GOOD_FSTAB, ROOT_LINE, XFS_LINE, finding, judge
+from migration.verdict import Outcome
+from tests.fstab_check_fixtures import (
+    DATA_UUID,
+    GOOD_FSTAB,
+    ROOT_LINE,
+    XFS_LINE,
+    config_of,
+    finding,
+    judge,
+    mount_text,
+    unit,
+)
 
 NEW = {
     Code.OPTION_CONFLICT, Code.OPTION_MISSPELT, Code.OPTION_REMOVED, Code.OPTION_IGNORED, Code.DEVICE_TIMEOUT_ENDLESS,
@@ -36,6 +48,29 @@ def test_nothing_is_said_about(text: str) -> None:
     data = text.replace("{d}", "22222222-2222-4222-8222-222222222222")
     codes = {found.code for found in judge(ROOT_LINE + data + "\n" + XFS_LINE).findings}
     assert not codes & NEW
+
+
+def test_required_units_are_looked_for_in_the_guest() -> None:
+    names = frozenset({"a.service", "b@.service", "nas.mount"})
+    config = config_of(unit("nas.mount", mount_text("LABEL=x", "/nas")))
+    config = replace(config, units=replace(config.units, all_names=names))
+    for needed in ("a.service", "b@1.service", "nas.mount", "/nas", "x.slice"):
+        verdict = judge(GOOD_FSTAB + f"tmpfs /t tmpfs x-systemd.requires={needed}\n", config=config)
+        assert Code.DEPENDENCY_UNKNOWN not in {found.code for found in verdict.findings}, needed
+
+
+@pytest.mark.parametrize("options", ["nofail", "noauto", "x-systemd.automount", "_netdev", "nofail,noauto"])
+def test_data_without_nofail_is_a_note_only_where_the_boot_hangs_on_it(options: str) -> None:
+    data = f"UUID={DATA_UUID} /data ext4 {options} 0 2\n"
+    verdict = judge(ROOT_LINE + data + XFS_LINE.replace("defaults", "nofail") + "LABEL=rootfs /r ext4 defaults\n")
+    assert Code.DATA_WITHOUT_NOFAIL not in {found.code for found in verdict.findings}
+
+
+def test_mount_points_that_are_one_by_a_symlink_are_taken_once() -> None:
+    text = GOOD_FSTAB + "tmpfs /www tmpfs\n"
+    verdict = judge(text, config=config_of(links={"/www": "/data"}))
+    assert finding(verdict, Code.MOUNTPOINT_DUPLICATE).line == 4
+    assert verdict.forecasts[0].lines[-1].outcome is Outcome.IGNORED
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def test_text_shows_the_chain_of_every_line() -> None:
     text = render_text(judge(ROOT_LINE + "/dev/vdb1 /data ext4 defaults 0 0\n" + XFS_LINE))
     assert f"fstab:2  /dev/vdb1 → xvdb1 → ext4 UUID {DATA_UUID} → /data → there vdb1\n" in text
     assert text.startswith("Root file system: xvda1 (unknown Linux)\n")
-    assert text.endswith("\nclean: 3 lines of fstab checked, 1 note\n")
+    assert text.endswith("\nclean: 3 lines of fstab checked, 3 notes\n")
 
 
 def test_text_tells_a_finding_with_place_evidence_and_remedy_the_worst_first() -> None:
@@ -28,7 +28,7 @@ def test_text_tells_a_finding_with_place_evidence_and_remedy_the_worst_first() -
     )
     assert error < text.index("INFO /etc/fstab:1: ")
     assert "[device-not-exported]\n    seen: given: xvda, xvdb, xvdc\n    do:   export and give that disk" in text
-    assert text.endswith("not clean: 4 lines of fstab checked, 1 error, 1 note\n")
+    assert text.endswith("not clean: 4 lines of fstab checked, 1 error, 3 notes\n")
 
 
 @pytest.mark.parametrize(
