@@ -21,6 +21,7 @@ from flows.parameters import (
     OnFstabMismatch,
     Prefix,
     Region,
+    Targets,
     Transfer,
     WorkspacePath,
     workspace_path,
@@ -29,6 +30,7 @@ from flows.stopping import RunningTasks, cancelling_export
 from flows.tasks import export
 from image_export.request import ExportRequest
 from migration.disk import DiskFormat
+from migration.target import ALL_TARGETS
 from migration.workspace import open_workspace
 
 set_up_logging()
@@ -47,6 +49,7 @@ def export_to_private_cloud(
     prefix: Prefix = "",
     formats: Formats = [DiskFormat.QCOW2],  # noqa: B006  # never changed, and shown as the default
     on_fstab_mismatch: OnFstabMismatch = "fail",
+    targets: Targets = list(ALL_TARGETS),  # noqa: B006
     credentials_block: str = "",
     endpoints: Endpoints = Endpoints(),  # noqa: B008  # frozen
     transfer: Transfer = Transfer(),  # noqa: B008
@@ -74,8 +77,8 @@ def export_to_private_cloud(
             homeward = HomeBringer(
                 workspace=space, cloud=cloud, credentials=credentials, settings=transfer.settings(),
                 stops_on_mismatch=on_fstab_mismatch == "fail", stops_without_linux=on_fstab_mismatch != "warn",
-                draft=draft, running=running,
+                targets=tuple(targets), draft=draft, running=running,
             )  # fmt: skip
             draft.add(disks=homeward.bring(exported))
-            check_and_convert(space, draft, formats, on_fstab_mismatch, running)
+            check_and_convert(space, draft, formats, on_fstab_mismatch, tuple(targets), running)
     return {"workspace": str(path), "images": [str(artifact.path) for artifact in draft.report.artifacts]}

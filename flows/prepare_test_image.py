@@ -12,11 +12,12 @@ from pydantic import Field
 from flows.check_and_convert import check_and_convert
 from flows.drafting import drafting
 from flows.messages import set_up_logging
-from flows.parameters import Formats, OnFstabMismatch
+from flows.parameters import Formats, OnFstabMismatch, Targets
 from flows.stopping import RunningTasks
 from migration.disk import DiskFormat
 from migration.disk_file import find_disks, find_disks_in
 from migration.errors import InvalidInput
+from migration.target import ALL_TARGETS
 from migration.workspace import open_workspace
 
 set_up_logging()
@@ -43,6 +44,7 @@ def prepare_test_image(
     disks: Disks = [],  # noqa: B006  # never changed, and shown as the default
     formats: Formats = [DiskFormat.QCOW2],  # noqa: B006
     on_fstab_mismatch: OnFstabMismatch = "warn",
+    targets: Targets = list(ALL_TARGETS),  # noqa: B006
 ) -> dict[str, Any]:
     """Check /etc/fstab and convert disks for offline testing. The RAW files are only read."""
     path = Path(workspace).expanduser()
@@ -52,5 +54,5 @@ def prepare_test_image(
         )
     with open_workspace(path) as space, drafting(space, "Test image") as draft, RunningTasks() as running:
         draft.add(disks=find_disks(disks) if disks else find_disks_in(space.disks))
-        check_and_convert(space, draft, formats, on_fstab_mismatch, running)
+        check_and_convert(space, draft, formats, on_fstab_mismatch, tuple(targets), running)
     return {"workspace": str(path), "images": [str(artifact.path) for artifact in draft.report.artifacts]}

@@ -284,6 +284,26 @@ def test_prepare_test_image_checks_and_converts_what_lies_on_disk(
     assert "nothing stands in the way" in (tmp_path / "w" / "report.md").read_text()
 
 
+def test_guest_is_judged_for_the_targets_that_were_chosen(
+    prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
+) -> None:
+    disks = [str(disk.path) for disk in demo_disks]
+    given = {"workspace": str(tmp_path / "w"), "disks": disks, "on_fstab_mismatch": "fail", "targets": ["xen"]}
+    run = start(prefect_server, given, name="prepare-test-image")
+    state, message = prefect_server.wait_for(run, "COMPLETED", "FAILED", "CRASHED")
+    assert state == "FAILED", "on all buses together it passes, as other tests here show"
+    assert "device-name, driver-missing" in message
+    assert "- xen: does not boot" in prefect_server.artifacts(run)["migration-report"]
+    assert list((tmp_path / "w" / "images").iterdir()) == []
+
+    wrong = prefect_server.run(
+        "prefect", "deployment", "run", NAME, "-p", f"image_id={DEMO_IMAGE}", "-p", f"bucket={BUCKET}",
+        "-p", "region_id=cn-hangzhou", "-p", 'targets=["floppy"]',
+    )  # fmt: skip
+    assert wrong.returncode != 0
+    assert "'floppy' is not one of" in " ".join((wrong.stdout + wrong.stderr).split())
+
+
 def test_repair_converts_the_layers_and_shows_what_changed(
     prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
 ) -> None:
