@@ -82,6 +82,14 @@ Targets = Annotated[
         "wrong on all of them stops the run where a mismatch does. The first is the one that boot_test boots on",
     ),
 ]
+BootTest = Annotated[
+    bool,
+    Field(
+        title="Boot test",
+        description="Boot what was made in a throw-away machine on the worker, on the first of the targets. The run "
+        "fails if the guest does not come up: emergency mode, kernel panic, no boot loader, no root, no answer",
+    ),
+]
 
 
 class _Model(BaseModel):

@@ -36,6 +36,7 @@ from migration.storage import format_share
 from migration.target import Target
 from migration.verdict import Verdict
 from migration.workspace import Workspace
+from private_cloud.boot_in_workspace import BootProof, boot_in_workspace
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +125,12 @@ def convert(workspace: Workspace, disk: Disk, to: DiskFormat, stop: Stop) -> Art
     """Convert one disk to one format, proven equal."""
     with progress_artifact(f"convert-{disk.device}-{to}", f"{disk.path.name} → {to}") as progress:
         return convert_disk(workspace, disk, to, progress=progress, stop=stop)
+
+
+@task(task_run_name="boot on {target}", **_ONCE)
+def boot(workspace: Workspace, disks: tuple[Disk, ...], target: Target, stop: Stop) -> BootProof:
+    """Boot the disks over layers that are thrown away; how it comes out is the proof, never an exception."""
+    return boot_in_workspace(workspace, disks, target=target, stop=stop)
 
 
 @task(task_run_name="report", **_ONCE)

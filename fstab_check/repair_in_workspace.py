@@ -10,6 +10,7 @@ from pathlib import Path
 from fstab_check.examine import examine_guest
 from fstab_check.repair_guest import PlannedRepair, apply_repair, plan_guest_repair
 from migration.disk import Disk
+from migration.disk_file import fingerprint_files
 from migration.progress import Stop
 from migration.repair import Repair
 from migration.storage import Fingerprint, find_fingerprint
@@ -61,7 +62,7 @@ def repair_in_workspace(
         overwrite=True, stop=stop,
     )  # fmt: skip
     if repair.after is not None and repair.layers:
-        files = _fingerprints(repair.disks)
+        files = fingerprint_files(repair.disks)
         recorded = RecordedRepair(
             digest=plan.patch.digest, disks=repair.disks, files=files, after=repair.after, targets=tuple(targets)
         )
@@ -76,13 +77,3 @@ def _is_current(known: RecordedRepair, plan: PlannedRepair, disks: Sequence[Disk
         and originals == [disk.path for disk in disks]
         and all(find_fingerprint(path) == fingerprint for path, fingerprint in known.files)
     )
-
-
-def _fingerprints(disks: Sequence[Disk]) -> tuple[tuple[Path, Fingerprint], ...]:
-    found = []
-    for disk in disks:
-        for path in filter(None, (disk.path, disk.base)):
-            fingerprint = find_fingerprint(path)
-            if fingerprint is not None:
-                found.append((path, fingerprint))
-    return tuple(found)
