@@ -102,6 +102,17 @@ FATES = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("options", ["defaults", "nofail", "noauto", "x-systemd.automount", "_netdev"])
+@pytest.mark.parametrize("place", ["/d ext4", "none swap", "/nas nfs"])
+def test_line_is_an_error_where_its_loss_ends_the_boot(place: str, options: str) -> None:
+    text, missing = ROOT_LINE + f"UUID=dead {place} {options} 0 0\n", {Code.TAG_UNMATCHED, Code.NETWORK_MOUNT}
+    severities = {one.severity for one in judge(text).findings if one.code in missing}
+    assert severities == {
+        Severity.ERROR if foretell(text).outcome is EMERGENCY else Severity.INFO if options == "noauto"
+        else Severity.WARNING
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(("text", "outcome", "seconds"), FATES)
 def test_fate_of_a_line(text: str, outcome: Outcome, seconds: float | None) -> None:
     line = foretell_line(text)
