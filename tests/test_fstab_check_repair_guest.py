@@ -13,7 +13,7 @@ import pytest
 from demo.boot import boot
 from demo.guest_image import make_demo_guest
 from fstab_check.apply_patch import apply_patch
-from fstab_check.boot_repair import GRUBENV_SIZE
+from fstab_check.boot_syntax import GRUBENV_SIZE
 from fstab_check.codes import Code
 from fstab_check.examine import read_guest
 from fstab_check.guest import open_guest
