@@ -13,8 +13,9 @@ from typing import Literal
 import click
 
 from ferry.options import cloud_options, json_option, limit_options, target_option, transfer_options, workspace_option
-from ferry.prefect_server import answers, start_temporary_server
+from ferry.prefect_server import start_temporary_server
 from ferry.progress import open_display
+from flows.server_start import answers
 from migration.errors import InvalidInput
 from migration.target import parse_targets
 
