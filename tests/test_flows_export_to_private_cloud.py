@@ -348,8 +348,8 @@ def wait_for_download(cloud: EmulatedCloud) -> None:
     time.sleep(1)
 
 
-def wait_until(happened: Callable[[], bool], complaint: str) -> None:
-    deadline = time.monotonic() + 120
+def wait_until(happened: Callable[[], bool], complaint: str, *, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, complaint
         time.sleep(0.2)

@@ -15,18 +15,16 @@ from flows.prove_boot import check_boot_test, to_boot, weigh_boot
 from flows.report import Report, outcome_of_run, render_markdown, report_document
 from migration.artifact import Artifact
 from migration.disk import Disk, DiskFormat, DiskRole
-from migration.disk_file import find_disks_in
 from migration.errors import FindingsRemain, InvalidInput
 from migration.journal import Journal
 from migration.repair import Repair
-from migration.run import run
 from migration.target import Target
 from migration.verdict import Verdict
 from migration.workspace import Workspace
 from private_cloud.boot_in_workspace import BootProof
 from private_cloud.console import Outcome
 from private_cloud.machine import Firmware
-from tests.prefect_fixtures import PrefectServer, demo_disks, prefect_server
+from tests.prefect_fixtures import PrefectServer, copy_disks, demo_disks, prefect_server
 from tests.test_flows_export_to_private_cloud import machines_in, start, wait_until
 
 __all__ = ["demo_disks", "prefect_server"]
@@ -155,13 +153,10 @@ def test_run_boots_what_it_has_made(
 def test_guest_that_passes_the_check_and_does_not_boot_fails_the_run(
     prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "disks"
-    folder.mkdir()
-    for disk in demo_disks:
-        run(["cp", "--sparse=always", disk.path, folder / disk.path.name])
-    with (folder / "system.raw").open("r+b") as file:
+    disks = copy_disks(demo_disks, tmp_path / "disks")
+    with disks[0].path.open("r+b") as file:
         file.write(b"\xcd\x18")  # in place of GRUB: `int 0x18`, by which a boot sector says that it starts nothing
-    wanted = given(tmp_path / "w", find_disks_in(folder), on_fstab_mismatch="fail")
+    wanted = given(tmp_path / "w", disks, on_fstab_mismatch="fail")
     started = start(prefect_server, wanted, name="prepare-test-image")
     state, message = prefect_server.wait_for(started, "COMPLETED", "FAILED", "CRASHED", seconds=500)
     assert state == "FAILED", prefect_server.logs(started)
@@ -181,7 +176,8 @@ def test_run_cancelled_while_it_boots_leaves_no_machine(
 ) -> None:
     wanted = given(tmp_path / "w", demo_disks, formats=["raw"])
     started = start(prefect_server, wanted, name="prepare-test-image")
-    wait_until(lambda: bool(machines_in(prefect_server, "ferry-boot-")), "no machine was started")
+    # An appliance looks at the guest first.
+    wait_until(lambda: bool(machines_in(prefect_server, "ferry-boot-")), "no machine was started", seconds=400)
     for machine in machines_in(prefect_server, "ferry-boot-"):
         os.kill(int(machine.name), signal.SIGSTOP)  # so that it boots no further, and heeds no SIGTERM
 

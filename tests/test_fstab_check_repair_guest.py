@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.boot import boot
 from demo.guest_image import make_demo_guest
 from fstab_check.apply_patch import apply_patch
 from fstab_check.boot_syntax import GRUBENV_SIZE
@@ -27,6 +26,7 @@ from migration.run import run
 from migration.target import Target
 from migration.verdict import Verdict
 from migration.workspace import open_workspace
+from private_cloud.boot_test import boot_test
 from tests.fstab_check_disks import MIB, disk_of, make_ext4, make_partitioned, make_tree
 from tests.test_fstab_check_examine import A, B, C, building_appliance, empty_disk
 
@@ -249,6 +249,6 @@ def test_repaired_guest_boots_with_its_disks_in_another_order(tmp_path: Path) ->
     server = make_demo_guest(tmp_path)
     repair = apply_repair(server, plan_guest_repair(server))
     system, data, archive = repair.disks
-    said = boot([system, archive, data])
+    said = "\n".join(boot_test([system, archive, data]).log)
     assert "/data is mounted from /dev/vdc1, contents proven" in said
     assert "3 of 3 file systems mounted" in said
