@@ -19,7 +19,6 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from demo.boot import boot
 from migration.acceleration import kvm_works
 from migration.artifact import Artifact
 from migration.run import leashed
@@ -48,7 +47,7 @@ def main() -> int:
     if code != 0:
         return code
     report = json.loads((HOME / "workspace" / "report.json").read_text(encoding="utf-8"))
-    _boot(report)
+    _show_boot(report)
     _say_what_was_made(report, time.monotonic() - started)
     return 0
 
@@ -91,7 +90,7 @@ def _run_flow(cloud: _Cloud) -> int:
     argv = [
         sys.executable, "-m", "ferry", "run", cloud.image_id, "--bucket", cloud.bucket, "--region", REGION,
         "--workspace", str(HOME / "workspace"), "--ecs-endpoint", cloud.ecs, "--oss-endpoint", cloud.oss,
-        "--to", "qcow2", "--to", "vmdk",
+        "--to", "qcow2", "--to", "vmdk", "--boot-test",
     ]  # fmt: skip
     with subprocess.Popen(leashed(argv)) as flow:
         try:
@@ -100,11 +99,10 @@ def _run_flow(cloud: _Cloud) -> int:
             return flow.wait()
 
 
-def _boot(report: dict[str, Any]) -> None:
-    """Show that the result is more than equal bytes: the guest comes up and mounts all its disks."""
-    _say("Booting the qcow2 images, as KVM over there would (about half a minute without KVM)")
-    console = boot(_images(report, "qcow2"))
-    for line in console.splitlines():
+def _show_boot(report: dict[str, Any]) -> None:
+    """Show that the result is more than equal bytes: the guest came up and mounted all its disks."""
+    _say("The qcow2 images were booted, as KVM over there would; the server said")
+    for line in Path(report["boot"]["console"]).read_text(encoding="utf-8").splitlines():
         if line.startswith("ferry-demo:"):
             sys.stderr.write(f"  {line}\n")
 

@@ -25,8 +25,6 @@ NAME = "Ferry demo server 1"
 ROOT_UUID = "5e1f0a52-7c8e-4f5e-9a43-d1c6f9b0a001"
 ARCHIVE_UUID = "5e1f0a52-7c8e-4f5e-9a43-d1c6f9b0a003"
 
-BOOT_COMPLETE = "ferry-demo: boot complete"  # how the line starts that ends a boot, good or bad
-
 # What a server that has lived on ECS looks like: the installer's header, a line by UUID, a disk that was
 # added later by its device name as older vendor guides show, and a note to colleagues.
 FSTAB = f"""\
@@ -44,7 +42,7 @@ UUID={ROOT_UUID} /                       ext4    defaults        1 1
 UUID={ARCHIVE_UUID} /srv/archive            xfs     defaults        0 0
 """
 
-RC_SYSTEM = f"""\
+RC_SYSTEM = """\
 #!/bin/sh
 # Brings the server up. Lines that begin with `ferry-demo:` are read by programs.
 export PATH=/bin
@@ -62,7 +60,7 @@ while read -r source folder type options rest; do
   case "$folder" in /*) ;; *) continue ;; esac
   case ",$options," in *,noauto,*) continue ;; esac
   total=$((total + 1))
-  device=$(awk -v folder="$folder" '$2 == folder {{ device = $1 }} END {{ print device }}' /proc/mounts)
+  device=$(awk -v folder="$folder" '$2 == folder { device = $1 } END { print device }' /proc/mounts)
   if [ -z "$device" ]; then
     echo "ferry-demo: $folder is not mounted, /etc/fstab says $source"
     continue
@@ -74,7 +72,7 @@ while read -r source folder type options rest; do
   fi
   echo "ferry-demo: $folder is mounted from $device$proof"
 done < /etc/fstab
-echo "{BOOT_COMPLETE}, $mounted of $total file systems mounted"
+echo "ferry-demo: boot complete, $mounted of $total file systems mounted"
 
 case " $(cat /proc/cmdline) " in *' ferry.poweroff '*) poweroff ;; esac
 """

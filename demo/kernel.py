@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import lzma
 import os
-import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from migration.errors import ToolMissing
+from migration.kernel_names import module_name, release_order
 from migration.run import run
 
 HOW_TO_GET_ONE = "apt-get install linux-image-cloud-amd64 (Ubuntu: linux-image-virtual)"
@@ -43,7 +43,7 @@ class Module:
 
 def find_kernel(boot: Path = Path("/boot"), modules: Path = Path("/lib/modules")) -> Kernel:
     """Return the newest kernel that we can read and have the modules of, or raise `ToolMissing`."""
-    images = sorted(boot.glob("vmlinuz-*"), key=_version, reverse=True)
+    images = sorted(boot.glob("vmlinuz-*"), key=lambda image: release_order(image.name), reverse=True)
     kernels = [Kernel(name := image.name.removeprefix("vmlinuz-"), image, modules / name) for image in images]
     kernels = [kernel for kernel in kernels if (kernel.modules / "modules.dep").exists()]
     if not kernels:
@@ -55,20 +55,14 @@ def find_kernel(boot: Path = Path("/boot"), modules: Path = Path("/lib/modules")
     raise ToolMissing(f"{kernels[0].image} cannot be read by this user", f"sudo chmod a+r {kernels[0].image}")
 
 
-def _version(image: Path) -> list[tuple[int, str]]:
-    """Return a key that sorts 6.10 after 6.9."""
-    words = re.findall(r"\d+|[^\d]+", image.name)
-    return [(int(word), "") if word.isdigit() else (0, word) for word in words]
-
-
 def read_modules(kernel: Kernel) -> dict[str, Module]:
     """Return the loadable modules of `kernel` by name, from modules.dep (source: man 5 modules.dep)."""
     modules = {}
     for line in (kernel.modules / "modules.dep").read_text(encoding="utf-8").splitlines():
         path, _, needs = line.partition(":")
-        name = _module_name(path)
+        name = module_name(path)
         # depmod lists everything needed, directly or not, the first to load last.
-        needed = tuple(_module_name(need) for need in reversed(needs.split()))
+        needed = tuple(module_name(need) for need in reversed(needs.split()))
         modules[name] = Module(name, kernel.modules / path, needed)
     return modules
 
@@ -77,11 +71,7 @@ def read_built_in(kernel: Kernel) -> frozenset[str]:
     """Return the names of what is part of the kernel image itself."""
     listed = kernel.modules / "modules.builtin"
     lines = listed.read_text(encoding="utf-8").splitlines() if listed.exists() else []
-    return frozenset(_module_name(line) for line in lines)
-
-
-def _module_name(path: str) -> str:
-    return Path(path).name.partition(".ko")[0].replace("-", "_")
+    return frozenset(module_name(line) for line in lines)
 
 
 def plan_loading(wanted: Iterable[str], modules: dict[str, Module]) -> tuple[str, ...]:

@@ -12,12 +12,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import types
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from flows.server_start import START_TIMEOUT, comes_up
+from migration.run import end
 
 PROJECT = Path(__file__).resolve().parent.parent
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -27,7 +27,7 @@ KEY_PREFIXES = (
     "ALICLOUD_",
     "ALIYUN_",
 )  # what the cloud's libraries look for keys in
-START_TIMEOUT = 180  # seconds; a first start creates the database and took up to 40 s on a busy machine
+GRACE = 40  # seconds; Prefect gives a flow 30 to end
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -97,22 +97,14 @@ def _running(argv: Sequence[str], env: Mapping[str, str]) -> Iterator[subprocess
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=40)  # Prefect gives a flow 30 s to end
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, grace=GRACE)
 
 
 def _wait_until_healthy(url: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            sys.exit(f"the Prefect server ended with status {server.returncode} while starting")
-        with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310
-            return
-        time.sleep(0.5)
+    if comes_up(server, url):
+        return
+    if server.poll() is not None:
+        sys.exit(f"the Prefect server ended with status {server.returncode} while starting")
     sys.exit(f"the Prefect server did not answer at {url} within {START_TIMEOUT} s")
 
 

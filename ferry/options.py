@@ -32,6 +32,14 @@ def parse_rate(text: str) -> int:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
+target_option = click.option(
+    "--target",
+    "target_words",
+    multiple=True,
+    metavar="BUS",
+    help="What the disks will hang on: virtio, scsi, sata, ide, nvme, xen, vmware. May be repeated.  [default: all]",
+)
+
 
 def workspace_option(*, required: bool) -> Callable[[F], F]:
     """Return `--workspace`."""

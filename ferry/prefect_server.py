@@ -13,16 +13,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import IO
 
+from flows.server_start import comes_up
 from migration.errors import CommandFailed
-from migration.run import leashed
-
-START_TIMEOUT = 180  # seconds; a first start creates the database and took up to 40 s on a busy machine
+from migration.run import end, leashed
 
 
 def start_temporary_server() -> str:
@@ -45,23 +41,11 @@ def start_temporary_server() -> str:
     server = subprocess.Popen(
         leashed(argv), env=env, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
     )
-    atexit.register(_end, server)
+    atexit.register(end, server)
     url = f"http://127.0.0.1:{port}/api"
-    deadline = time.monotonic() + START_TIMEOUT
-    while not answers(url):
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise CommandFailed(argv, server.poll() or 0, _tail(said), "see whether `make serve` starts one")
-        time.sleep(0.2)
+    if not comes_up(server, url):
+        raise CommandFailed(argv, server.poll() or 0, _tail(said), "see whether `make serve` starts one")
     return url
-
-
-def answers(url: str) -> bool:
-    """Return whether a Prefect server answers at `url`, its API's."""
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=2):  # noqa: S310  # loopback, as every caller checks
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def _folder_of_prefect() -> Path:
@@ -69,15 +53,6 @@ def _folder_of_prefect() -> Path:
     assert found is not None  # noqa: S101  # a dependency of ours
     assert found.origin is not None  # noqa: S101
     return Path(found.origin).parent
-
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    server.terminate()
-    try:
-        server.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
 
 
 def _tail(said: IO[bytes]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from migration.errors import InvalidInput
+from migration.target import Target
 
 if TYPE_CHECKING:
     from migration.disk import Disk
@@ -39,7 +40,10 @@ class RepairOptions:
             raise InvalidInput("an export in its bucket cannot be repaired", "download it first")
 
 
-def repair(words: tuple[str, ...], workspace: Path | None, expected: list[str], options: RepairOptions) -> Repair:
+def repair(
+    words: tuple[str, ...], workspace: Path | None, expected: list[str], targets: tuple[Target, ...],
+    options: RepairOptions,
+) -> Repair:  # fmt: skip
     """Plan the repair of the disks that are meant, and write it where that was asked for."""
     from fstab_check.repair_guest import apply_repair, plan_guest_repair  # noqa: PLC0415
     from fstab_check.repair_in_workspace import repair_in_workspace  # noqa: PLC0415
@@ -47,12 +51,12 @@ def repair(words: tuple[str, ...], workspace: Path | None, expected: list[str], 
 
     disks = _disks(words, workspace)
     if not (options.yes or options.output):
-        return plan_guest_repair(disks, expected_devices=expected).outcome
+        return plan_guest_repair(disks, expected_devices=expected, targets=targets).outcome
     if workspace is not None and not words and options.output is None:
         with open_workspace(workspace) as space:
-            return repair_in_workspace(space, disks, expected_devices=expected)
-    plan = plan_guest_repair(disks, expected_devices=expected)
-    return apply_repair(disks, plan, directory=options.output, expected_devices=expected)
+            return repair_in_workspace(space, disks, expected_devices=expected, targets=targets)
+    plan = plan_guest_repair(disks, expected_devices=expected, targets=targets)
+    return apply_repair(disks, plan, directory=options.output, expected_devices=expected, targets=targets)
 
 
 def undo(words: tuple[str, ...], workspace: Path | None, output: Path | None) -> list[Path]:

@@ -19,6 +19,7 @@ from migration.credentials import CredentialSource
 from migration.disk import Disk, DiskRole
 from migration.errors import Interrupted, MigrationError
 from migration.exported_object import ExportedObject
+from migration.target import Target
 from migration.verdict import Verdict
 from migration.workspace import Workspace
 
@@ -35,6 +36,7 @@ class HomeBringer:
     settings: DownloadSettings  # one for all disks: they share the bandwidth limit
     stops_on_mismatch: bool
     stops_without_linux: bool  # what no repair could mend
+    targets: tuple[Target, ...]
     draft: Draft
     running: RunningTasks
 
@@ -53,7 +55,7 @@ class HomeBringer:
         return self._download(objects)
 
     def _look_in_bucket(self, objects: tuple[ExportedObject, ...]) -> None:
-        look = check_fstab_in_bucket.submit(self.cloud, self.credentials, objects, self.running.stop)
+        look = check_fstab_in_bucket.submit(self.cloud, self.credentials, objects, self.targets, self.running.stop)
         self.running.add([look])
         try:
             verdict, share = look.result()
@@ -69,7 +71,7 @@ class HomeBringer:
         self.draft.add(disks=(disk,))
         rest = tuple(one for one in export.objects if one is not system)
         awaited = tuple(one.device for one in rest)
-        look = check_fstab.submit((disk,), export.image, self.running.stop, awaited)
+        look = check_fstab.submit((disk,), export.image, self.targets, self.running.stop, awaited)
         self.running.add([look])
         try:
             verdict = look.result()

@@ -13,20 +13,22 @@ from fstab_check.repair_render import render_repair
 from migration.disk import Disk, DiskFormat
 from migration.errors import FindingsRemain, Interrupted, MigrationError
 from migration.repair import Repair
+from migration.target import Target
 from migration.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 
 def check_and_convert(
-    workspace: Workspace, draft: Draft, formats: list[DiskFormat], on_fstab_mismatch: str, running: RunningTasks
-) -> None:
+    workspace: Workspace, draft: Draft, formats: list[DiskFormat], on_fstab_mismatch: str,
+    targets: tuple[Target, ...], running: RunningTasks,
+) -> None:  # fmt: skip
     """Complete the report. Raises `FindingsRemain`, or why we could not look, where the operator wants it so."""
     if on_fstab_mismatch == "repair":
-        disks = _repair(workspace, draft, running)
+        disks = _repair(workspace, draft, targets, running)
     else:
         disks = draft.report.disks
-        refusal = _examine(draft, on_fstab_mismatch, running)
+        refusal = _examine(draft, on_fstab_mismatch, targets, running)
         if refusal is not None:
             raise refusal
     conversions = running.add(
@@ -40,13 +42,15 @@ def check_and_convert(
     draft.add(artifacts=tuple(future.result() for future in conversions))
 
 
-def _examine(draft: Draft, on_fstab_mismatch: str, running: RunningTasks) -> MigrationError | None:
+def _examine(
+    draft: Draft, on_fstab_mismatch: str, targets: tuple[Target, ...], running: RunningTasks
+) -> MigrationError | None:
     """Add the verdict to the report; return the reason to stop here, where the operator wants one."""
     report = draft.report
     try:
         # In a thread: a signal that arrives while libguestfs calls back into Python is lost in the binding, and a
         # cancelled run would go on. The main thread only waits, and `stop` ends the appliance.
-        [future] = running.add([check_fstab.submit(report.disks, report.image, running.stop)])
+        [future] = running.add([check_fstab.submit(report.disks, report.image, targets, running.stop)])
         verdict = future.result()
     except Interrupted:
         raise
@@ -67,7 +71,7 @@ def _examine(draft: Draft, on_fstab_mismatch: str, running: RunningTasks) -> Mig
     return FindingsRemain(message, "the report says what to do; on_fstab_mismatch=warn converts all the same")
 
 
-def _repair(workspace: Workspace, draft: Draft, running: RunningTasks) -> tuple[Disk, ...]:
+def _repair(workspace: Workspace, draft: Draft, targets: tuple[Target, ...], running: RunningTasks) -> tuple[Disk, ...]:
     """Add the repair and its verdict to the report; return the disks to convert.
 
     Raises `FindingsRemain` where errors are left, and why we could not look or write: unknown is not repaired.
@@ -75,7 +79,7 @@ def _repair(workspace: Workspace, draft: Draft, running: RunningTasks) -> tuple[
     try:
         # In a thread, as in _examine.
         [future] = running.add(
-            [repair_fstab.submit(workspace, draft.report.disks, draft.report.image, running.stop)]
+            [repair_fstab.submit(workspace, draft.report.disks, draft.report.image, targets, running.stop)]
         )  # fmt: skip
         repair: Repair = future.result()
     except Interrupted:

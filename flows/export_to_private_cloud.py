@@ -1,4 +1,4 @@
-"""The flow `export-to-private-cloud`: export → download → check /etc/fstab → convert, for one image."""
+"""The flow `export-to-private-cloud`: export → download → check /etc/fstab → convert → boot, for one image."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from flows.credentials_block import load_credentials
 from flows.drafting import drafting
 from flows.messages import set_up_logging
 from flows.parameters import (
+    BootTest,
     Bucket,
     Endpoints,
     Formats,
@@ -21,14 +22,18 @@ from flows.parameters import (
     OnFstabMismatch,
     Prefix,
     Region,
+    Targets,
     Transfer,
     WorkspacePath,
     workspace_path,
 )
+from flows.prove_boot import check_boot_test, prove_boot
+from flows.report import outcome_of_run
 from flows.stopping import RunningTasks, cancelling_export
 from flows.tasks import export
 from image_export.request import ExportRequest
 from migration.disk import DiskFormat
+from migration.target import ALL_TARGETS
 from migration.workspace import open_workspace
 
 set_up_logging()
@@ -47,6 +52,8 @@ def export_to_private_cloud(
     prefix: Prefix = "",
     formats: Formats = [DiskFormat.QCOW2],  # noqa: B006  # never changed, and shown as the default
     on_fstab_mismatch: OnFstabMismatch = "fail",
+    targets: Targets = list(ALL_TARGETS),  # noqa: B006
+    boot_test: BootTest = False,
     credentials_block: str = "",
     endpoints: Endpoints = Endpoints(),  # noqa: B008  # frozen
     transfer: Transfer = Transfer(),  # noqa: B008
@@ -61,6 +68,8 @@ def export_to_private_cloud(
         credentials_block: Name of a saved "Alibaba Cloud Credentials" block. Empty: what the worker
             finds by itself (environment, profile, RAM role).
     """
+    if boot_test:
+        check_boot_test(targets[0])
     path = workspace_path(workspace, image_id)
     cloud, credentials = endpoints.cloud(region_id), load_credentials(credentials_block)
     with open_workspace(path) as space:
@@ -71,11 +80,15 @@ def export_to_private_cloud(
             with cancelling_export(space, cloud, credentials):
                 exported = export(space, cloud, credentials, request, limits.limits(), running.stop)
             draft.add(image=exported.image, objects=exported.objects)
+            if boot_test:
+                check_boot_test(targets[0], exported.objects)
             homeward = HomeBringer(
                 workspace=space, cloud=cloud, credentials=credentials, settings=transfer.settings(),
                 stops_on_mismatch=on_fstab_mismatch == "fail", stops_without_linux=on_fstab_mismatch != "warn",
-                draft=draft, running=running,
+                targets=tuple(targets), draft=draft, running=running,
             )  # fmt: skip
             draft.add(disks=homeward.bring(exported))
-            check_and_convert(space, draft, formats, on_fstab_mismatch, running)
-    return {"workspace": str(path), "images": [str(artifact.path) for artifact in draft.report.artifacts]}
+            check_and_convert(space, draft, formats, on_fstab_mismatch, tuple(targets), running)
+            if boot_test:
+                prove_boot(space, draft, targets[0], on_fstab_mismatch, running)
+    return outcome_of_run(draft.report)

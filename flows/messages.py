@@ -7,7 +7,7 @@ import warnings
 
 from migration.errors import MigrationError
 
-STAGE_LOGGERS = ("image_export", "image_download", "fstab_check", "converters", "migration", "flows")
+STAGE_LOGGERS = ("image_export", "image_download", "fstab_check", "converters", "private_cloud", "migration", "flows")
 
 
 class _MessageOnly(logging.Filter):

@@ -20,6 +20,7 @@ from migration.cloud import Cloud
 from migration.disk import DiskFormat
 from migration.errors import InvalidInput
 from migration.image import GIB
+from migration.target import Target
 
 ImageId = Annotated[
     str,
@@ -70,6 +71,23 @@ OnFstabMismatch = Annotated[
         "warn: convert all the same and say so in the report; "
         "repair: change what can be changed safely, in a layer over the downloaded disks, convert that, and stop "
         "only where errors are left or the guest cannot be examined",
+    ),
+]
+Targets = Annotated[
+    list[Target],
+    Field(
+        min_length=1,
+        title="Targets",
+        description="What the disks may hang on at the other side: the guest is judged for these alone, and what is "
+        "wrong on all of them stops the run where a mismatch does. The first is the one that boot_test boots on",
+    ),
+]
+BootTest = Annotated[
+    bool,
+    Field(
+        title="Boot test",
+        description="Boot what was made in a throw-away machine on the worker, on the first of the targets. The run "
+        "fails if the guest does not come up: emergency mode, kernel panic, no boot loader, no root, no answer",
     ),
 ]
 

@@ -12,11 +12,14 @@ from pydantic import Field
 from flows.check_and_convert import check_and_convert
 from flows.drafting import drafting
 from flows.messages import set_up_logging
-from flows.parameters import Formats, OnFstabMismatch
+from flows.parameters import BootTest, Formats, OnFstabMismatch, Targets
+from flows.prove_boot import check_boot_test, prove_boot
+from flows.report import outcome_of_run
 from flows.stopping import RunningTasks
 from migration.disk import DiskFormat
 from migration.disk_file import find_disks, find_disks_in
 from migration.errors import InvalidInput
+from migration.target import ALL_TARGETS
 from migration.workspace import open_workspace
 
 set_up_logging()
@@ -43,6 +46,8 @@ def prepare_test_image(
     disks: Disks = [],  # noqa: B006  # never changed, and shown as the default
     formats: Formats = [DiskFormat.QCOW2],  # noqa: B006
     on_fstab_mismatch: OnFstabMismatch = "warn",
+    targets: Targets = list(ALL_TARGETS),  # noqa: B006
+    boot_test: BootTest = False,
 ) -> dict[str, Any]:
     """Check /etc/fstab and convert disks for offline testing. The RAW files are only read."""
     path = Path(workspace).expanduser()
@@ -52,5 +57,9 @@ def prepare_test_image(
         )
     with open_workspace(path) as space, drafting(space, "Test image") as draft, RunningTasks() as running:
         draft.add(disks=find_disks(disks) if disks else find_disks_in(space.disks))
-        check_and_convert(space, draft, formats, on_fstab_mismatch, running)
-    return {"workspace": str(path), "images": [str(artifact.path) for artifact in draft.report.artifacts]}
+        if boot_test:
+            check_boot_test(targets[0], draft.report.disks)
+        check_and_convert(space, draft, formats, on_fstab_mismatch, tuple(targets), running)
+        if boot_test:
+            prove_boot(space, draft, targets[0], on_fstab_mismatch, running)
+    return outcome_of_run(draft.report)

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from flows.boot_section import render_boot, render_boot_outcome
 from flows.markdown import cell, table
 from flows.repair_section import render_repair
 from fstab_check.render import render_forecasts
@@ -23,6 +24,7 @@ from migration.repair import Repair
 from migration.storage import format_size, write_atomically
 from migration.verdict import Severity, Verdict
 from migration.workspace import Workspace
+from private_cloud.boot_in_workspace import BootProof
 from private_cloud.qemu_system import boot_argv
 
 VERSION = 1
@@ -43,6 +45,8 @@ class Report:
     repair: Repair | None = None  # with it, `verdict` is on the guest as it was repaired
     not_examined: str = ""  # why there is no verdict, where looking failed
     artifacts: tuple[Artifact, ...] = ()
+    boot: BootProof | None = None  # None: not asked for, or not reached
+    boot_unknown: str = ""  # why a boot test that was asked for shows nothing
     stopped: str = ""  # the failure that ended the run, with its remedy
 
 
@@ -60,6 +64,16 @@ def report_document(report: Report) -> dict[str, Any]:
     return {"version": VERSION, **document}
 
 
+def outcome_of_run(report: Report) -> dict[str, Any]:
+    """Return what a flow gives to whoever started it, in JSON's own types; `boot_test` is None where none was made."""
+    boot = report.boot and {
+        "target": str(report.boot.target), "outcome": str(report.boot.outcome), "summary": report.boot.summary,
+        "console": str(report.boot.console),
+    }  # fmt: skip
+    images = [str(artifact.path) for artifact in report.artifacts]
+    return {"workspace": str(report.workspace), "images": images, "boot_test": boot}
+
+
 def render_markdown(report: Report) -> str:
     """Return the report for people."""
     parts = [f"# {report.title}", _summary(report)]
@@ -71,7 +85,11 @@ def render_markdown(report: Report) -> str:
     if report.repair is not None:
         parts += render_repair(report.repair)
     if report.artifacts:
-        parts += ["## Images", _artifact_table(report.artifacts), "## Try it", _try_it(report)]
+        parts += ["## Images", _artifact_table(report.artifacts)]
+    if report.boot is not None:
+        parts += render_boot(report.boot)
+    if report.artifacts:
+        parts += ["## Try it", _try_it(report)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -99,7 +117,9 @@ def _summary(report: Report) -> str:
         )
     stopped = f"**The run stopped:** {cell(' '.join(report.stopped.split()))}\n\n" if report.stopped else ""
     early = f"{cell(' '.join(report.early_sight.split()))}\n\n" if report.early_sight else ""
-    return f"{verdict}\n\n{stopped}{early}Everything lies in `{report.workspace}`."
+    booted = render_boot_outcome(report.boot, report.boot_unknown)
+    booted = f"{booted}\n\n" if booted else ""
+    return f"{verdict}\n\n{booted}{stopped}{early}Everything lies in `{report.workspace}`."
 
 
 def _count(number: int, noun: str) -> str:

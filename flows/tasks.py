@@ -33,8 +33,10 @@ from migration.image import Image
 from migration.progress import Stop
 from migration.repair import Repair
 from migration.storage import format_share
+from migration.target import Target
 from migration.verdict import Verdict
 from migration.workspace import Workspace
+from private_cloud.boot_in_workspace import BootProof, boot_in_workspace
 
 log = logging.getLogger(__name__)
 
@@ -90,27 +92,31 @@ def download(
 
 @task(task_run_name="check fstab", **_ONCE)
 def check_fstab(
-    disks: tuple[Disk, ...], image: Image | None, stop: Stop, awaited_devices: tuple[str, ...] = ()
-) -> Verdict:
+    disks: tuple[Disk, ...], image: Image | None, targets: tuple[Target, ...], stop: Stop,
+    awaited_devices: tuple[str, ...] = (),
+) -> Verdict:  # fmt: skip
     """Look into the guest; what is found is the verdict, never an exception. `awaited_devices` will still come."""
     expected = [disk.device for disk in image.disks] if image is not None else []
-    return examine_guest(disks, expected_devices=expected, awaited_devices=awaited_devices, stop=stop)
+    return examine_guest(disks, expected_devices=expected, awaited_devices=awaited_devices, targets=targets, stop=stop)
 
 
 @task(task_run_name="repair fstab", **_ONCE)
-def repair_fstab(workspace: Workspace, disks: tuple[Disk, ...], image: Image | None, stop: Stop) -> Repair:
+def repair_fstab(
+    workspace: Workspace, disks: tuple[Disk, ...], image: Image | None, targets: tuple[Target, ...], stop: Stop
+) -> Repair:
     """Look into the guest, repair what can be repaired safely in layers over its disks, and look again."""
     expected = [disk.device for disk in image.disks] if image is not None else []
-    return repair_in_workspace(workspace, disks, expected_devices=expected, stop=stop)
+    return repair_in_workspace(workspace, disks, expected_devices=expected, targets=targets, stop=stop)
 
 
 @task(task_run_name="check fstab in the bucket", **_ONCE)
 def check_fstab_in_bucket(
-    cloud: Cloud, credentials: CredentialSource, exported: tuple[ExportedObject, ...], stop: Stop
-) -> tuple[Verdict, str]:
+    cloud: Cloud, credentials: CredentialSource, exported: tuple[ExportedObject, ...], targets: tuple[Target, ...],
+    stop: Stop,
+) -> tuple[Verdict, str]:  # fmt: skip
     """Look into the guest where its disks lie; return the verdict, and which share of the bytes that took."""
     with open_remote_disks(exported, cloud, credentials, stop=stop) as view:
-        verdict = examine_guest(view.disks, stop=view.stop)
+        verdict = examine_guest(view.disks, targets=targets, stop=view.stop)
     return verdict, format_share(view.bytes_read, view.bytes_total)
 
 
@@ -119,6 +125,12 @@ def convert(workspace: Workspace, disk: Disk, to: DiskFormat, stop: Stop) -> Art
     """Convert one disk to one format, proven equal."""
     with progress_artifact(f"convert-{disk.device}-{to}", f"{disk.path.name} → {to}") as progress:
         return convert_disk(workspace, disk, to, progress=progress, stop=stop)
+
+
+@task(task_run_name="boot on {target}", **_ONCE)
+def boot(workspace: Workspace, disks: tuple[Disk, ...], target: Target, stop: Stop) -> BootProof:
+    """Boot the disks over layers that are thrown away; how it comes out is the proof, never an exception."""
+    return boot_in_workspace(workspace, disks, target=target, stop=stop)
 
 
 @task(task_run_name="report", **_ONCE)

@@ -6,18 +6,12 @@ mostly name the same root, and where they do not, nothing is claimed.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-MAX_ENTRIES = 200  # of one guest; a menu has one for each kernel
+from fstab_check.boot_syntax import arguments_told, expand_variables, variable_set
 
-# `linux /boot/vmlinuz-6.1 root=… ro` of GRUB 2 (also linux16, linuxefi), `kernel …` of GRUB 1, `append …` of extlinux.
-_COMMAND = re.compile(
-    r"^\s*(?:(?:linux(?:16|efi)?|kernel)\s+\S+|append|options)\s+(?P<arguments>.+?)\s*$", re.IGNORECASE
-)
-_SET = re.compile(r"^\s*(?:set\s+)?(?P<name>[A-Za-z_]\w*)=(?P<value>.*?)\s*$")
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+MAX_ENTRIES = 200  # of one guest; a menu has one for each kernel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,20 +41,16 @@ def parse_boot_config(files: Mapping[str, bytes]) -> BootConfig:
 
     A variable that stands in any of them (`kernelopts` in GRUB's environment block) is put in for its name.
     """
-    texts = {path: content.decode("utf-8", "surrogateescape") for path, content in files.items()}
-    variables: dict[str, str] = {}
-    for text in texts.values():
-        for line in text.splitlines():
-            if match := _SET.match(line):
-                variables[match["name"]] = match["value"].strip("\"'")
-    entries = [entry for path, text in texts.items() for entry in _entries_of(path, text, variables)]
+    lines = {path: content.split(b"\n") for path, content in files.items()}
+    variables = dict(found for of_file in lines.values() for line in of_file if (found := variable_set(line)))
+    entries = [entry for path, of_file in lines.items() for entry in _entries_of(path, of_file, variables)]
     return BootConfig(entries=tuple(entries[:MAX_ENTRIES]), files=tuple(files))
 
 
-def _entries_of(path: str, text: str, variables: Mapping[str, str]) -> Iterator[KernelEntry]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        match = _COMMAND.match(line)
-        if match is None:
-            continue
-        told = _VARIABLE.sub(lambda name: variables.get(name[1] or name[2], name[0]), match["arguments"])
-        yield KernelEntry(file=path, line=number, arguments=tuple(told.split()))
+def _entries_of(path: str, lines: Sequence[bytes], variables: Mapping[bytes, bytes]) -> Iterator[KernelEntry]:
+    for number, line in enumerate(lines, start=1):
+        told = arguments_told(line)
+        if told is not None:
+            words = expand_variables(told, variables).split()
+            arguments = tuple(word.decode("utf-8", "surrogateescape") for word in words)
+            yield KernelEntry(file=path, line=number, arguments=arguments)

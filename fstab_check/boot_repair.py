@@ -8,39 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from fstab_check.boot_syntax import GRUBENV_SIZE, BootFileKind, is_command_line, loads_initramfs, starts_entry
 from fstab_check.facts import Guest
 from fstab_check.layout import Volume
 from fstab_check.patch import Change, FilePatch, Left
 from fstab_check.resolve import resolve
 from fstab_check.sources import SourceKind, parse_source
 from fstab_check.stable_name import entry_naming, partuuid_tag, uuid_tag
-from migration.str_enum import StrEnum
 
 # A device after `root=` or `resume=`, where a word begins: at a blank or a quote.
 _ARGUMENT = re.compile(rb"""(?<![^\s"'=])(?P<name>root|resume)=(?P<device>/dev/[^\s"'\\;]+)""")
-
-_LINUX = rb"[ \t]*(?:linux|linux16|linuxefi|kernel)[ \t]"
-_INITRD = re.compile(rb"[ \t]*(?:initrd|initrd16|initrdefi)[ \t]")
-_NEXT_ENTRY = re.compile(_LINUX + rb"|[ \t]*(?:menuentry|submenu|title)[ \t]")
-GRUBENV_SIZE = 1024  # bytes: GRUB refuses another size
-
-
-class BootFileKind(StrEnum):
-    """The files in which kernel command lines are kept, by their grammar."""
-
-    GRUB_SCRIPT = "grub.cfg"
-    GRUB_DEFAULT = "default/grub"
-    GRUB_ENVIRONMENT = "grubenv"
-    LOADER_ENTRY = "loader entry"
-
-
-# Which lines of such a file are, or become, kernel command lines.
-_COMMAND_LINES = {
-    BootFileKind.GRUB_SCRIPT: re.compile(_LINUX + rb"|[ \t]*set[ \t]+(?:default_)?kernelopts="),
-    BootFileKind.GRUB_DEFAULT: re.compile(rb"[ \t]*(?:export[ \t]+)?GRUB_CMDLINE_LINUX\w*="),
-    BootFileKind.GRUB_ENVIRONMENT: re.compile(rb"kernelopts="),
-    BootFileKind.LOADER_ENTRY: re.compile(rb"[ \t]*options[ \t]"),
-}
 
 
 def plan_boot_file(
@@ -50,7 +27,7 @@ def plan_boot_file(
     lines = content.split(b"\n")
     changes, left = [], []
     for index, line in enumerate(lines):
-        if not _COMMAND_LINES[kind].match(line):
+        if not is_command_line(kind, line):
             continue
         after, reasons, problems = _plan_line(line, guest, has_initramfs=_has_initramfs(kind, lines, index))
         left += [Left(path=path, line=index + 1, why=problem) for problem in problems]
@@ -109,14 +86,14 @@ def _follow(match: re.Match[bytes], guest: Guest) -> tuple[Volume | None, str]:
 def _has_initramfs(kind: BootFileKind, lines: Sequence[bytes], index: int) -> bool:
     """Return whether the kernel of this command line gets an initramfs: by itself it does not know `UUID=`."""
     if kind is BootFileKind.LOADER_ENTRY:
-        return any(_INITRD.match(line) for line in lines)
-    if kind is not BootFileKind.GRUB_SCRIPT or not _NEXT_ENTRY.match(lines[index]):
+        return any(loads_initramfs(line) for line in lines)
+    if kind is not BootFileKind.GRUB_SCRIPT or not starts_entry(lines[index]):
         # The kernel that is meant is told elsewhere. Distributions that keep these lines start with an initramfs.
         return True
     for line in lines[index + 1 :]:
-        if _INITRD.match(line):
+        if loads_initramfs(line):
             return True
-        if _NEXT_ENTRY.match(line):
+        if starts_entry(line):
             return False
     return False
 

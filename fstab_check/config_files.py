@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fstab_check.boot_repair import BootFileKind
+from fstab_check.boot_syntax import BootFileKind
 from fstab_check.crypttab_repair import CRYPTTAB
 from fstab_check.facts import Line
 from fstab_check.guest import Refused, names_in, refusals

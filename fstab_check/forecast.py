@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from fstab_check.arrival import arrive, device_there
 from fstab_check.boot_arguments import forecast_root
+from fstab_check.boot_effect import loss_of
 from fstab_check.codes import Code
 from fstab_check.facts import Guest, Line, PathKind
 from fstab_check.fstab import Entry
@@ -201,13 +202,10 @@ def _onto(line: Line, guest: Guest, fate: _Fate) -> _Fate:
 
 def _lost(entry: Entry, reason: str, *, timeout: float = 0.0) -> _Fate:
     """Return what comes of a line that cannot be mounted, or not before systemd has waited for `timeout` seconds."""
-    seconds = device_timeout(entry, timeout) if timeout else 0.0
-    if entry.is_automount:
-        return _Fate(Outcome.IGNORED, f"{reason}; whoever looks into it gets an error")
-    if entry.is_nofail:
-        return _Fate(Outcome.IGNORED, f"{reason}; nofail")
-    if entry.is_swap or waits_for_network(entry):
-        return _Fate(Outcome.DELAYED if seconds else Outcome.IGNORED, f"{reason}; the boot goes on", seconds)
+    loss = loss_of(entry)
+    seconds = device_timeout(entry, timeout) if timeout and loss.outcome is not Outcome.IGNORED else 0.0
+    if loss.outcome is not Outcome.EMERGENCY:
+        return _Fate(loss.outcome if seconds else Outcome.IGNORED, f"{reason}; {loss.effect}", seconds)
     wait = "" if not seconds else " for ever" if math.isinf(seconds) else f" {seconds:g} s"
     return _Fate(Outcome.EMERGENCY, f"{reason}; waited for{wait}" if wait else reason, seconds)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import posixpath
 import re
 import tempfile
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from fstab_check.drivers import KernelDrivers
 from fstab_check.guest import Refused, names_in, refusals
 from fstab_check.initramfs import Unlisted, list_modules
+from migration.kernel_names import module_name, release_order
 
 if TYPE_CHECKING:
     import guestfs
@@ -33,13 +33,9 @@ def read_kernels(g: guestfs.GuestFS) -> tuple[KernelDrivers, ...]:
     """Return the newest kernels in /boot of the mounted guest, with the drivers that each has to find its root by."""
     names = [match["release"] for name in names_in(g, "/boot") if (match := _KERNEL.fullmatch(name))]
     releases = [name for name in names if not any(word in name for word in _NOT_MEANT)]
-    return tuple(_read_kernel(g, release) for release in sorted(releases, key=_version, reverse=True)[:MAX_KERNELS])
-
-
-def _version(release: str) -> list[tuple[int, str]]:
-    """Return a key that sorts 6.10 after 6.9."""
-    words = re.findall(r"\d+|[^\d]+", release)
-    return [(int(word), "") if word.isdigit() else (0, word) for word in words]
+    return tuple(
+        _read_kernel(g, release) for release in sorted(releases, key=release_order, reverse=True)[:MAX_KERNELS]
+    )
 
 
 def _read_kernel(g: guestfs.GuestFS, release: str) -> KernelDrivers:
@@ -56,12 +52,8 @@ def _read_built_in(g: guestfs.GuestFS, release: str) -> frozenset[str]:
         path = f"{folder.format(release)}/modules.builtin"
         if g.is_file(path, followsymlinks=True):
             text = bytes(g.pread(path, MAX_BUILTIN, 0)).decode("utf-8", "replace")
-            return frozenset(_module_name(line) for line in text.splitlines() if line)
+            return frozenset(module_name(line) for line in text.splitlines() if line)
     raise Unlisted(f"there is no modules.builtin of {release}")
-
-
-def _module_name(path: str) -> str:
-    return posixpath.basename(path).partition(".ko")[0].replace("-", "_")
 
 
 def _read_initramfs(g: guestfs.GuestFS, release: str) -> frozenset[str]:

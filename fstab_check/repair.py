@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fstab_check.boot_repair import BootFileKind, plan_boot_file
+from fstab_check.boot_repair import plan_boot_file
+from fstab_check.boot_syntax import BootFileKind
 from fstab_check.check import MAX_ENTRIES, follow_lines
 from fstab_check.crypttab_repair import plan_crypttab
 from fstab_check.facts import Guest

@@ -30,6 +30,7 @@ from migration.errors import InvalidInput
 from migration.progress import Stop
 from migration.repair import ChangedLine, LeftLine, Repair
 from migration.storage import check_free_space, storage_errors, sync_directory
+from migration.target import ALL_TARGETS, Target
 from migration.verdict import Verdict, printable
 
 log = logging.getLogger(__name__)
@@ -67,9 +68,16 @@ class PlannedRepair:
 
 
 def plan_guest_repair(
-    disks: Sequence[Disk], *, expected_devices: Collection[str] = (), stop: Stop | None = None
-) -> PlannedRepair:  # fmt: skip
-    """Look into the guest, as `examine_guest` does, and plan what would mend it. Writes nothing."""
+    disks: Sequence[Disk],
+    *,
+    expected_devices: Collection[str] = (),
+    targets: Sequence[Target] = ALL_TARGETS,
+    stop: Stop | None = None,
+) -> PlannedRepair:
+    """Look into the guest, as `examine_guest` does, and plan what would mend it. Writes nothing.
+
+    `targets` are what the verdict is on; the repair is one that holds on every bus.
+    """
     if not disks:
         raise InvalidInput("there is no disk to look into", "give the system disk and its data disks")
     names_of(disks)
@@ -80,7 +88,7 @@ def plan_guest_repair(
         touched = [volume_holding(g.realpath(file.path), guest.root.volume, mounted) for file in patch.files]
     indexes = {index for volume in touched for index in _disks_under(volume, guest.layout)}
     devices = frozenset(DeviceName(index).disk for index in indexes)
-    return PlannedRepair(before=check_guest(guest), patch=patch, devices=devices)
+    return PlannedRepair(before=check_guest(guest, targets), patch=patch, devices=devices)
 
 
 def apply_repair(
@@ -89,6 +97,7 @@ def apply_repair(
     *,
     directory: Path | None = None,
     expected_devices: Collection[str] = (),
+    targets: Sequence[Target] = ALL_TARGETS,
     overwrite: bool = False,
     stop: Stop | None = None,
 ) -> Repair:
@@ -120,7 +129,7 @@ def apply_repair(
         log.info("Writing the repair into %s", ", ".join(str(layer) for layer in layers.values()))
         with open_guest(disks, layers=partials, stop=stop) as g:
             apply_patch(g, disks, plan.patch, expected_devices)
-        after = examine_guest(_over(disks, partials), expected_devices=expected_devices, stop=stop)
+        after = examine_guest(_over(disks, partials), expected_devices=expected_devices, targets=targets, stop=stop)
         for device, layer in layers.items():
             with storage_errors(layer):
                 _flush(partials[device])

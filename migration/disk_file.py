@@ -10,6 +10,7 @@ from migration.disk import REPAIRED_SUFFIX, Disk, DiskFormat, DiskRole, is_layer
 from migration.errors import InvalidInput
 from migration.qcow2_header import read_qcow2_header
 from migration.run import run
+from migration.storage import Fingerprint, fingerprint_of
 
 
 def find_disks(arguments: Sequence[str]) -> tuple[Disk, ...]:
@@ -79,6 +80,12 @@ def _find_disk(argument: str) -> Disk:
     if size == 0:
         raise InvalidInput(f"{path}: the file is empty", "was the download interrupted? Fetch it again")
     return Disk(device=device, role=role, path=path, format=disk_format, virtual_size=size, base=base)
+
+
+def fingerprint_files(disks: Sequence[Disk]) -> tuple[tuple[Path, Fingerprint], ...]:
+    """Return all files that hold `disks`, the ones under layers too, each with its fingerprint."""
+    paths = (path for disk in disks for path in (disk.path, disk.base) if path is not None)
+    return tuple((path, fingerprint_of(path)) for path in paths)
 
 
 def find_base(layer: Path) -> Path:

@@ -79,11 +79,11 @@ def run(
                 stdout = _read(child, on_line, on_output, stop, deadline)
                 _wait(child, stop, deadline)
             except _TimedOut:
-                _end(child)
+                end(child)
                 message = f"{_tail(stderr)}\n(ended by us after {timeout:g} seconds)"
                 raise TookTooLong(args, child.returncode, message) from None
             except BaseException:
-                _end(child)
+                end(child)
                 raise
         errors = _tail(stderr)
     if child.returncode not in ok:
@@ -183,11 +183,11 @@ def _check(stop: Stop | None, deadline: float | None) -> None:
         raise _TimedOut
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Ask the child to end, then make it."""
+def end(child: subprocess.Popen[bytes], *, grace: float = 5) -> None:
+    """Ask the child to end and, if it has not after `grace` seconds, make it. Returns once it has ended."""
     child.terminate()
     try:
-        child.wait(timeout=5)
+        child.wait(timeout=grace)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()

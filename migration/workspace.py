@@ -42,6 +42,11 @@ class Workspace:
         """The report for people; the one for programs lies beside it as `report.json`."""
         return self.path / "report.md"
 
+    @property
+    def console(self) -> Path:
+        """What the guest said on its serial console when it was last booted, in lines."""
+        return self.path / "console.log"
+
     def claim(self, identity: dict[str, str]) -> None:
         """Bind the workspace to one migration, or raise `WorkspaceMismatch` if it serves another.
 

@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ import pytest
 from demo.guest_image import make_demo_guest
 from deployments.serve import serving
 from migration.disk import Disk
+from migration.disk_file import find_disks_in
+from migration.run import run
 
 PROJECT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -109,6 +111,14 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
     }  # fmt: skip
     with serving(port, 3, env) as (url, _worker):
         yield PrefectServer(url=url, env={**env, "PREFECT_API_URL": url})
+
+
+def copy_disks(disks: Sequence[Disk], folder: Path) -> tuple[Disk, ...]:
+    """Copy disks into a new folder, holes and all, so that a test may write to them."""
+    folder.mkdir()
+    for disk in disks:
+        run(["cp", "--sparse=always", disk.path, folder / disk.path.name])
+    return find_disks_in(folder)
 
 
 @pytest.fixture(scope="session")

@@ -8,20 +8,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from converters.convert import convert_file
-from demo.boot import boot
 from demo.guest_image import PARTITION, make_demo_guest
 from demo.guest_root import ARCHIVE_UUID, FSTAB, ROOT_UUID, find_busybox
 from demo.initramfs import pack_initramfs
 from demo.kernel import Module, find_kernel, install_modules, plan_loading, read_modules
 from migration.disk import Disk, DiskFormat, DiskRole
-from migration.errors import GuestError, ToolMissing
+from migration.errors import ToolMissing
 from migration.run import run
+from private_cloud.boot_test import boot_test
 from private_cloud.qemu_system import boot_argv
 
 GIB = 1 << 30
@@ -250,32 +251,25 @@ ALL_IS_WELL = (
 )
 
 
-def demo_lines(console: str) -> tuple[str, ...]:
-    return tuple(line for line in console.splitlines() if line.startswith("ferry-demo:"))
+def demo_lines(disks: Sequence[Disk]) -> tuple[str, ...]:
+    """Boot the disks and return what the server says of itself."""
+    return tuple(line for line in boot_test(disks).log if line.startswith("ferry-demo:"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("to", [DiskFormat.RAW, DiskFormat.QCOW2, DiskFormat.VMDK], ids=str)
 def test_guest_boots_and_mounts_all_its_disks(guest: tuple[Disk, ...], tmp_path: Path, to: DiskFormat) -> None:
-    images = [disk if to is DiskFormat.RAW else convert_file(disk, tmp_path, to) for disk in guest]
-    before = [image.path.stat().st_mtime_ns for image in images]
-    assert demo_lines(boot(images)) == ALL_IS_WELL
-    assert [image.path.stat().st_mtime_ns for image in images] == before
+    images = guest
+    if to is not DiskFormat.RAW:
+        images = tuple(replace(disk, path=convert_file(disk, tmp_path, to).path, format=to) for disk in guest)
+    assert demo_lines(images) == ALL_IS_WELL
 
 
 @pytest.mark.slow
 def test_guest_says_which_file_systems_are_missing(guest: tuple[Disk, ...]) -> None:
-    assert demo_lines(boot([guest[0], guest[2]])) == (
+    assert demo_lines([guest[0], guest[2]]) == (
         "ferry-demo: / is mounted from /dev/vda1",
         "ferry-demo: /data is not mounted, /etc/fstab says /dev/vdb1",
         "ferry-demo: /srv/archive is mounted from /dev/vdb, contents proven",
         "ferry-demo: boot complete, 2 of 3 file systems mounted",
     )
-
-
-@pytest.mark.slow
-def test_disk_that_does_not_boot_is_an_error_with_the_last_words(guest: tuple[Disk, ...]) -> None:
-    with pytest.raises(
-        GuestError, match=r"(?s)data_xvdb\.raw: no 'ferry-demo: boot complete' on the console.*5 seconds"
-    ):
-        boot(guest[1:], timeout=5)

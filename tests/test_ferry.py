@@ -255,6 +255,10 @@ def wait_for_download(cloud: EmulatedCloud) -> None:
         pytest.param(["check-fstab", "oss://b/i", "--fix"], 2, "download it first", id="fix-in-the-bucket"),
         pytest.param(["check-fstab", "--undo"], 2, "no disks given", id="undo-of-nothing"),
         pytest.param(["convert"], 2, "say what to convert", id="nothing-to-convert"),
+        pytest.param(
+            ["run", "m-1", "-b", "b", "-r", "cn-hangzhou", "-w", "{tmp}", "--target", "virtio", "--target", "floppy"],
+            2, "'floppy' is no target", id="no-such-target",
+        ),
         pytest.param(["nonsense"], 2, "No such command", id="no-such-command"),
         pytest.param(
             ["export", "m-1", "-b", "b", "-r", "cn-hangzhou", "-w", "{tmp}", "--ecs-endpoint", "http://ecs.aliyuncs.com"],

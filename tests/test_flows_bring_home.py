@@ -13,10 +13,9 @@ from emulator.object_store import add_bucket
 from emulator.server import Variants, emulated_cloud
 from emulator.variants import ExportPacking
 from migration.disk import Disk
-from migration.disk_file import find_disks_in
 from migration.run import run
 from tests.conftest import BUCKET
-from tests.prefect_fixtures import PrefectServer, demo_disks, prefect_server
+from tests.prefect_fixtures import PrefectServer, copy_disks, demo_disks, prefect_server
 from tests.test_ferry_check_fstab_in_bucket import bytes_served
 from tests.test_flows_export_to_private_cloud import DEMO_IMAGE, parameters, start
 
@@ -55,14 +54,11 @@ def test_mismatch_seen_in_the_bucket_stops_before_the_download(
 def test_archives_are_judged_by_the_system_disk_before_the_data_disks_are_fetched(
     prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "disks"
-    folder.mkdir()
-    for disk in demo_disks:
-        run(["cp", "--sparse=always", disk.path, folder / disk.path.name])
+    disks = copy_disks(demo_disks, tmp_path / "disks")
     (tmp_path / "fstab").write_text(FSTAB + "/dev/vdd1 /late ext4 defaults 0 0\n", encoding="utf-8")
     change = f"rm /etc/fstab\nwrite {tmp_path / 'fstab'} /etc/fstab\n"
-    run(["debugfs", "-w", "-f", "-", f"{folder / 'system.raw'}?offset={PARTITION}"], stdin=change)
-    add_image(tmp_path / "cloud", DEMO_IMAGE, find_disks_in(folder))
+    run(["debugfs", "-w", "-f", "-", f"{disks[0].path}?offset={PARTITION}"], stdin=change)
+    add_image(tmp_path / "cloud", DEMO_IMAGE, disks)
     add_bucket(tmp_path / "cloud", BUCKET)
     with emulated_cloud(tmp_path / "cloud") as cloud:
         refused = start(prefect_server, parameters(cloud, DEMO_IMAGE, tmp_path / "w"))

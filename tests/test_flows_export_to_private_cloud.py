@@ -31,6 +31,7 @@ pytestmark = pytest.mark.slow
 
 DEMO_IMAGE = "m-bp1demoserver00000001"
 NAME = "export-to-private-cloud"
+APPLIANCE = "ferry-guest-"
 QUICK = Variants(export_seconds=0.5)
 
 
@@ -193,14 +194,14 @@ def test_run_cancelled_while_it_looks_into_the_guest_ends_the_appliance(
 ) -> None:
     given = {"workspace": str(tmp_path / "w"), "disks": [str(disk.path) for disk in demo_disks]}
     run = start(prefect_server, given, name="prepare-test-image")
-    wait_until(lambda: bool(appliances(prefect_server)), "no appliance was started")
-    for appliance in appliances(prefect_server):
+    wait_until(lambda: bool(machines_in(prefect_server, APPLIANCE)), "no appliance was started")
+    for appliance in machines_in(prefect_server, APPLIANCE):
         os.kill(int(appliance.name), signal.SIGSTOP)  # so that it boots no further, however quick the machine
 
     prefect_server.run("prefect", "flow-run", "cancel", run)
 
     assert prefect_server.wait_for(run, "CANCELLED", "FAILED", "CRASHED", "COMPLETED", seconds=60)[0] == "CANCELLED"
-    assert appliances(prefect_server) == []
+    assert machines_in(prefect_server, APPLIANCE) == []
     assert list((tmp_path / "w" / "images").iterdir()) == []
     ended_by_us = "stopped on request"
     wait_until(lambda: ended_by_us in prefect_server.logs(run), "it was ended by Prefect's SIGKILL 30 s later")
@@ -284,6 +285,26 @@ def test_prepare_test_image_checks_and_converts_what_lies_on_disk(
     assert "nothing stands in the way" in (tmp_path / "w" / "report.md").read_text()
 
 
+def test_guest_is_judged_for_the_targets_that_were_chosen(
+    prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
+) -> None:
+    disks = [str(disk.path) for disk in demo_disks]
+    given = {"workspace": str(tmp_path / "w"), "disks": disks, "on_fstab_mismatch": "fail", "targets": ["xen"]}
+    run = start(prefect_server, given, name="prepare-test-image")
+    state, message = prefect_server.wait_for(run, "COMPLETED", "FAILED", "CRASHED")
+    assert state == "FAILED", "on all buses together it passes, as other tests here show"
+    assert "device-name, driver-missing" in message
+    assert "- xen: does not boot" in prefect_server.artifacts(run)["migration-report"]
+    assert list((tmp_path / "w" / "images").iterdir()) == []
+
+    wrong = prefect_server.run(
+        "prefect", "deployment", "run", NAME, "-p", f"image_id={DEMO_IMAGE}", "-p", f"bucket={BUCKET}",
+        "-p", "region_id=cn-hangzhou", "-p", 'targets=["floppy"]',
+    )  # fmt: skip
+    assert wrong.returncode != 0
+    assert "'floppy' is not one of" in " ".join((wrong.stdout + wrong.stderr).split())
+
+
 def test_repair_converts_the_layers_and_shows_what_changed(
     prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
 ) -> None:
@@ -306,13 +327,13 @@ def test_repair_converts_the_layers_and_shows_what_changed(
     assert [sha256(disk.path) for disk in demo_disks] == before
 
 
-def appliances(server: PrefectServer) -> list[Path]:
-    """Return the /proc folders of the guests that the server's runs look into."""
+def machines_in(server: PrefectServer, folder: str) -> list[Path]:
+    """Return the /proc folders of the QEMUs of the server's runs that work in temporary folders named `folder`…"""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended meanwhile
             argv = (process / "cmdline").read_bytes()
-            if argv.startswith(b"/usr/bin/qemu-system") and f"{server.env['TMPDIR']}/ferry-guest-".encode() in argv:
+            if argv.startswith(b"/usr/bin/qemu-system") and f"{server.env['TMPDIR']}/{folder}".encode() in argv:
                 found.append(process)
     return found
 
@@ -327,8 +348,8 @@ def wait_for_download(cloud: EmulatedCloud) -> None:
     time.sleep(1)
 
 
-def wait_until(happened: Callable[[], bool], complaint: str) -> None:
-    deadline = time.monotonic() + 120
+def wait_until(happened: Callable[[], bool], complaint: str, *, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, complaint
         time.sleep(0.2)

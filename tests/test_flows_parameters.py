@@ -14,6 +14,7 @@ from flows.parameters import (
     LimitOverrides,
     Prefix,
     Region,
+    Targets,
     Transfer,
     workspace_path,
 )
@@ -32,6 +33,7 @@ from migration.image import GIB
         pytest.param(Region, ["cn-hangzhou", "ap-southeast-1"], ["", "hangzhou", "oss-cn-hangzhou/"], id="region"),
         pytest.param(Prefix, ["", "web1"], ["web-1", "a" * 31, "a/b"], id="prefix"),
         pytest.param(Formats, [["qcow2"], ["vmdk", "vpc"]], [[], ["iso"]], id="formats"),
+        pytest.param(Targets, [["virtio"], ["xen", "vmware"]], [[], ["floppy"], ["virtio", "VIRTIO"]], id="targets"),
     ],
 )
 def test_parameter_takes_what_is_meant_and_refuses_the_rest(kind: Any, good: list[object], bad: list[object]) -> None:

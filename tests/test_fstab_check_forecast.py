@@ -120,6 +120,17 @@ def test_link_by_slot_is_gone_on_other_buses_and_unknown_on_its_own(link: str, m
         assert line.outcome is (UNKNOWN if target in may_be_there else EMERGENCY), (target, line.reason)
 
 
+@pytest.mark.parametrize("options", ["defaults", "nofail", "noauto", "x-systemd.automount", "_netdev"])
+@pytest.mark.parametrize("place", ["/d ext4", "none swap", "/nas nfs"])
+def test_line_is_an_error_where_its_loss_ends_the_boot(place: str, options: str) -> None:
+    text, missing = ROOT_LINE + f"UUID=dead {place} {options} 0 0\n", {Code.TAG_UNMATCHED, Code.NETWORK_MOUNT}
+    severities = {one.severity for one in judge(text).findings if one.code in missing}
+    assert severities == {
+        Severity.ERROR if foretell(text).outcome is EMERGENCY else Severity.INFO if options == "noauto"
+        else Severity.WARNING
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(("text", "outcome", "seconds"), FATES)
 def test_fate_of_a_line(text: str, outcome: Outcome, seconds: float | None) -> None:
     line = foretell_line(text)

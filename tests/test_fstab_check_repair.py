@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fstab_check.boot_repair import GRUBENV_SIZE, BootFileKind
+from fstab_check.boot_syntax import GRUBENV_SIZE, BootFileKind
 from fstab_check.codes import Code
 from fstab_check.facts import FstabFile
 from fstab_check.layout import GuestLayout

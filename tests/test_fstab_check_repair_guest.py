@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.boot import boot
 from demo.guest_image import make_demo_guest
 from fstab_check.apply_patch import apply_patch
-from fstab_check.boot_repair import GRUBENV_SIZE
+from fstab_check.boot_syntax import GRUBENV_SIZE
 from fstab_check.codes import Code
 from fstab_check.examine import read_guest
 from fstab_check.guest import open_guest
@@ -24,8 +23,10 @@ from migration.disk import Disk
 from migration.disk_file import find_disks, find_disks_in
 from migration.errors import CorruptData, GuestError, InvalidInput
 from migration.run import run
+from migration.target import Target
 from migration.verdict import Verdict
 from migration.workspace import open_workspace
+from private_cloud.boot_test import boot_test
 from tests.fstab_check_disks import MIB, building_appliance, disk_of, empty_disk, make_ext4, make_partitioned, make_tree
 from tests.test_fstab_check_examine import A, B, C
 
@@ -119,7 +120,12 @@ def test_repair_there_and_back(server: tuple[Disk, ...], tmp_path: Path) -> None
         written = layer.path.stat()
         again = repair_in_workspace(workspace, server)  # the journal knows it
     assert (again.diff, again.after, again.disks) == (repair.diff, repair.after, repair.disks)
-    assert layer.path.stat() == written
+    with open_workspace(tmp_path / "w") as workspace:
+        elsewhere = repair_in_workspace(workspace, server, targets=[Target.XEN])
+    assert elsewhere.after is not None
+    assert [forecast.target for forecast in elsewhere.after.forecasts] == [Target.XEN]
+    assert elsewhere.disks == repair.disks
+    assert layer.path.stat() == written, "a repair holds on every bus: only the verdict is another"
 
     assert digests(server) == before
     assert layer.path == server[0].path.with_name("system.repaired.qcow2")
@@ -243,6 +249,6 @@ def test_repaired_guest_boots_with_its_disks_in_another_order(tmp_path: Path) ->
     server = make_demo_guest(tmp_path)
     repair = apply_repair(server, plan_guest_repair(server))
     system, data, archive = repair.disks
-    said = boot([system, archive, data])
+    said = "\n".join(boot_test([system, archive, data]).log)
     assert "/data is mounted from /dev/vdc1, contents proven" in said
     assert "3 of 3 file systems mounted" in said

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ferry.options import cloud_options_for_a_bucket, json_option, make_cloud, workspace_option
+from ferry.options import cloud_options_for_a_bucket, json_option, make_cloud, target_option, workspace_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,13 +22,7 @@ if TYPE_CHECKING:
 @click.argument("disks", nargs=-1, metavar="[DISK]...")
 @workspace_option(required=False)
 @cloud_options_for_a_bucket
-@click.option(
-    "--target",
-    "target_words",
-    multiple=True,
-    metavar="BUS",
-    help="What the disks will hang on: virtio, scsi, sata, ide, nvme, xen, vmware. May be repeated.  [default: all]",
-)
+@target_option
 @click.option("--fix", is_flag=True, help="Show what would mend it, as a diff; writes nothing by itself.")
 @click.option("--yes", is_flag=True, help="With --fix: write it, into a layer beside each disk that changes.")
 @click.option(
@@ -67,7 +61,7 @@ def command(
             sys.exit(0)
         if fix:
             expected = _devices_of_image(workspace) if workspace is not None and not disks else []
-            done = repairing.repair(disks, workspace, expected, options)
+            done = repairing.repair(disks, workspace, expected, targets, options)
             sys.exit(repairing.show_repair(done, as_json=as_json))
         if any(word.startswith("oss://") for word in disks):
             if len(disks) > 1:

@@ -12,10 +12,12 @@ from typing import Literal
 
 import click
 
-from ferry.options import cloud_options, json_option, limit_options, transfer_options, workspace_option
-from ferry.prefect_server import answers, start_temporary_server
+from ferry.options import cloud_options, json_option, limit_options, target_option, transfer_options, workspace_option
+from ferry.prefect_server import start_temporary_server
 from ferry.progress import open_display
+from flows.server_start import answers
 from migration.errors import InvalidInput
+from migration.target import parse_targets
 
 
 @click.command()
@@ -33,21 +35,25 @@ from migration.errors import InvalidInput
     default=("qcow2",),
 )
 @click.option("--on-fstab-mismatch", type=click.Choice(("fail", "warn", "repair")), default="fail", show_default=True)
+@target_option
+@click.option("--boot-test", is_flag=True, help="Boot what was made, in a throw-away machine on the first --target.")
 @transfer_options
 @limit_options
 @json_option
 def command(
     image_id: str, bucket: str, workspace: Path, region_id: str, ecs_endpoint: str, oss_endpoint: str, prefix: str,
-    formats: tuple[str, ...], on_fstab_mismatch: Literal["fail", "warn", "repair"], connections: int,
-    bandwidth_limit: int | None, oss_traffic_limit: int | None,
+    formats: tuple[str, ...], on_fstab_mismatch: Literal["fail", "warn", "repair"], target_words: tuple[str, ...],
+    connections: int, bandwidth_limit: int | None, oss_traffic_limit: int | None,
     max_data_disks: int | None, max_data_disk_gib: int | None,
-    *, oss_cname: bool, restore_archived: bool, keep_objects: bool, accept_other_size: bool, as_json: bool,
+    *, oss_cname: bool, restore_archived: bool, keep_objects: bool, accept_other_size: bool, boot_test: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
-    """Export IMAGE_ID, download it, check /etc/fstab and convert it.
+    """Export IMAGE_ID, download it, check /etc/fstab, convert it, and boot it if asked to.
 
     This is the flow export-to-private-cloud, run here and now. Run again after anything at all, it
     goes on where it stopped.
     """
+    targets = parse_targets(target_words)
     use_reachable_server()
     # Prefect's own lines would say again what the stages and the final message say.
     for handler in logging.getLogger().handlers:
@@ -64,6 +70,8 @@ def command(
         result = export_to_private_cloud(
             image_id=image_id, bucket=bucket, region_id=region_id, workspace=folder, prefix=prefix,
             formats=[DiskFormat(word) for word in dict.fromkeys(formats)], on_fstab_mismatch=on_fstab_mismatch,
+            targets=list(targets),
+            boot_test=boot_test,
             endpoints=Endpoints(ecs_endpoint=ecs_endpoint, oss_endpoint=oss_endpoint, oss_is_cname=oss_cname),
             transfer=Transfer(
                 connections=connections, bandwidth_limit_mib=bandwidth_limit and bandwidth_limit / MIB,
@@ -77,6 +85,8 @@ def command(
         return
     for image in result["images"]:
         click.echo(image)
+    if result["boot_test"]:
+        click.echo(f"boot test on {result['boot_test']['target']}: {result['boot_test']['summary']}")
     click.echo(f"report: {Path(result['workspace']) / 'report.md'}")
 
 

@@ -1,0 +1,29 @@
+"""Knows when a Prefect server that somebody starts is ready; imports nothing of Prefect, which reads settings then."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+START_TIMEOUT = 180  # seconds; a first start creates the database and took up to 40 s on a busy machine
+
+
+def answers(url: str) -> bool:
+    """Return whether a Prefect server answers at `url`, its API's on this machine."""
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310  # loopback, as every caller checks
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def comes_up(server: subprocess.Popen[bytes], url: str) -> bool:
+    """Wait until `server` answers at `url`; return False once it has ended, or after `START_TIMEOUT`."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while not answers(url):
+        if server.poll() is not None or time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
