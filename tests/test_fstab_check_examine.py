@@ -260,7 +260,7 @@ def test_hostile_disks_show_nothing_but_what_is_inside_them(tmp_path: Path) -> N
     found: dict[str, tuple[str, bytes]] = {}
     with open_guest(disks) as g:
         survey = survey_guest(g, disks)
-        roots = find_roots(g, survey)
+        survey, roots = find_roots(g, survey)
         for root in roots:
             mount_root(g, survey, root)
             file = read_fstab(g)
