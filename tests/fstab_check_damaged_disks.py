@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from migration.run import run
@@ -22,19 +22,26 @@ def uuid_of(number: int) -> str:
     return f"aaaaaaaa-0000-4000-8000-{number:012}"
 
 
-def damaged_filesystems(folder: Path) -> dict[str, Path]:
-    """Make one file system for each damage, with `uuid_of` its place; blkid sees all of them as they should be."""
-    return _make(folder, _DAMAGES, 0)
+FAMILIES = ("ext4", "xfs", "btrfs", "vfat")
 
 
-def sound_filesystems(folder: Path) -> dict[str, Path]:
+def damaged_filesystems(folder: Path, families: Collection[str] = FAMILIES) -> dict[str, Path]:
+    """Make a file system for each damage; blkid sees all of them as they should be."""
+    return _make(folder, _DAMAGES, 0, families)
+
+
+def sound_filesystems(folder: Path, families: Collection[str] = FAMILIES) -> dict[str, Path]:
     """Make file systems that are only odd: a journal that is to be replayed, names that lead in circles."""
-    return _make(folder, _ODDITIES, len(_DAMAGES))
+    return _make(folder, _ODDITIES, len(_DAMAGES), families)
 
 
-def _make(folder: Path, changes: dict[str, Callable[[Path], None]], first: int) -> dict[str, Path]:
+def _make(
+    folder: Path, changes: dict[str, Callable[[Path], None]], first: int, families: Collection[str]
+) -> dict[str, Path]:  # fmt: skip
     images = {}
     for number, (name, change) in enumerate(changes.items(), start=first):
+        if name.partition("-")[0] not in families:
+            continue
         image = folder / f"{name}.raw"
         _MAKERS[name.partition("-")[0]](image, uuid_of(number))
         change(image)

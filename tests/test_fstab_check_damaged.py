@@ -83,8 +83,11 @@ def test_noting_nothing_changes_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_damaged_file_systems_on_data_disks_are_found_and_sound_ones_are_not(tmp_path: Path) -> None:
-    damaged, sound = damaged_filesystems(tmp_path), sound_filesystems(tmp_path)
+@pytest.mark.parametrize("families", [("ext4", "vfat"), ("xfs", "btrfs")], ids="-and-".join)
+def test_damaged_file_systems_on_data_disks_are_found_and_sound_ones_are_not(
+    families: tuple[str, ...], tmp_path: Path
+) -> None:
+    damaged, sound = damaged_filesystems(tmp_path, families), sound_filesystems(tmp_path, families)
     images = damaged | sound
     devices = {name: DeviceName(number).disk for number, name in enumerate(images, start=1)}
     lines = [f"/dev/{device} /{name} auto defaults 0 0\n" for name, device in devices.items()]
