@@ -7,6 +7,7 @@ trees and the root inode when they mount, and ext4, xfs and btrfs refuse a disk 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from fstab_check.guest import Refused, refusals
@@ -44,6 +45,11 @@ def is_of_paths(refusal: Refused) -> bool:
     return any(text in str(refusal) for text in _OF_PATHS)
 
 
-def reason_of(refusal: Refused, path: str, name: str) -> str:
-    """Return why a file system was refused, in the guest's own names: the appliance's mean nothing to anybody else."""
-    return str(refusal).rpartition("mount: /sysroot: ")[2].replace(path, name)
+def reason_of(refusal: Refused, name: str) -> str:
+    """Return why the volume `name` was refused, in our names: the appliance's mean nothing to anybody else.
+
+    Any of its names, as its kernel may call a disk otherwise than libguestfs does: /dev/sdb for what is asked for
+    as /dev/sdc.
+    """
+    text = str(refusal).rpartition("mount: /sysroot: ")[2]
+    return re.sub(r"/dev/[\w/+-]+", lambda _match: name, text)

@@ -66,7 +66,7 @@ def find_roots(g: guestfs.GuestFS, survey: Survey) -> tuple[Survey, list[RootFil
         try:
             found += _roots_on(g, volume, path)
         except Refused as refusal:
-            reason = reason_of(refusal, path, volume.name)
+            reason = reason_of(refusal, volume.name)
             seen.append(f"{volume.name} {volume.type}, which cannot be looked into: {reason}")
             if not is_of_paths(refusal):
                 unmountable[volume.name] = reason

@@ -8,7 +8,9 @@ import pytest
 
 from fstab_check.codes import Code
 from fstab_check.examine import examine_guest
+from fstab_check.guest import Refused
 from fstab_check.layout import GuestLayout, with_unmountable
+from fstab_check.mount_check import reason_of
 from fstab_check.render import render_text
 from migration.device import DeviceName
 from migration.target import Target
@@ -74,6 +76,11 @@ def test_nothing_is_claimed_while_devices_of_it_are_awaited() -> None:
     text, expected = ROOT_LINE + DATA_LINE, ["xvda", "xvdb", "xvdc"]
     assert judge(text, layout=layout, expected=expected, awaited=["xvdc"]).findings == ()
     assert finding(judge(text, layout=layout), Code.FILESYSTEM_UNMOUNTABLE)
+
+
+def test_reason_names_the_volume_and_no_device_of_the_appliance() -> None:
+    text = "mount_options: mount exited with status 32: mount: /sysroot: can't read superblock on /dev/sdb."
+    assert reason_of(Refused(text), "xvdc1") == "can't read superblock on xvdc1."
 
 
 def test_noting_nothing_changes_nothing() -> None:
