@@ -20,8 +20,11 @@ from migration.verdict import Finding, LineForecast, Outcome, Severity
 
 # Where an initramfs may or may not find it: it compares tags without regard to case, or takes the first of two.
 _UNKNOWN = frozenset(
-    {Code.SOURCE_UNEXAMINED, Code.MAPPING_UNEXAMINED, Code.TAG_AMBIGUOUS, Code.TAG_CASE, Code.CLOUD_DISK_PATH}
-)
+    {
+        Code.SOURCE_UNEXAMINED, Code.FILESYSTEM_UNMOUNTABLE, Code.MAPPING_UNEXAMINED, Code.TAG_AMBIGUOUS,
+        Code.TAG_CASE, Code.CLOUD_DISK_PATH,
+    }
+)  # fmt: skip
 
 
 def root_arguments(guest: Guest) -> list[str]:

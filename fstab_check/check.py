@@ -14,7 +14,7 @@ from fstab_check.facts import Guest, Line
 from fstab_check.forecast import forecast
 from fstab_check.fsck_check import check_fsck
 from fstab_check.fstab import FSTAB
-from fstab_check.layout import is_same_volume
+from fstab_check.layout import is_same_volume, with_unmountable
 from fstab_check.line_check import check_line, finding_on
 from fstab_check.mount_units import lines_in_force, native_mounts, overriding_mount
 from fstab_check.mountpoint_check import check_mountpoints
@@ -186,7 +186,9 @@ def _check_disks(lines: Sequence[Line], guest: Guest) -> Iterator[Finding]:
     units += [native.line for line in lines if (native := overriding_mount(line, guest)) is not None]
     used += [line.resolution.volume for line in [*lines, *units] if line.resolution.volume is not None]
     has_mappings = any(line.resolution.failure is Code.MAPPING_UNEXAMINED for line in lines)
-    yield from check_disks(guest.layout, used, has_mappings=has_mappings)
+    # What a disk lacks that is still to come, as a btrfs over several, is not told of a disk that is there.
+    layout = with_unmountable(guest.layout, {}) if guest.awaited else guest.layout
+    yield from check_disks(layout, used, has_mappings=has_mappings)
     named = {line.resolution.device.disk for line in lines if line.resolution.device is not None}
     yield from check_expected(guest.layout, set(guest.expected) - set(guest.awaited), named)
 

@@ -38,6 +38,7 @@ class Code(StrEnum):
     MAPPING_UNEXAMINED = "mapping-unexamined"
     SOURCE_UNKNOWN = "source-unknown"
     SOURCE_UNEXAMINED = "source-unexamined"
+    FILESYSTEM_UNMOUNTABLE = "filesystem-unmountable"
     FILE_MISSING = "file-missing"
     FILE_UNEXAMINED = "file-unexamined"
     NETWORK_MOUNT = "network-mount"

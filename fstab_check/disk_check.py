@@ -20,7 +20,7 @@ def check_disks(layout: GuestLayout, used: Sequence[Volume], *, has_mappings: bo
     """
     busy = {index for volume in used for index in volume.disks}
     for disk in layout.disks:
-        reasons = [f"{reason}" for reason in _unread(disk)]
+        reasons = [*_unread(disk), *_unmountable(layout, disk, used)]
         if reasons:
             yield _finding(
                 disk, Code.DISK_UNEXAMINED, Severity.WARNING, f"{disk.name} could not be examined in full",
@@ -84,6 +84,17 @@ def _unread(disk: GuestDisk) -> Iterator[str]:
     for partition in disk.partitions:
         if partition.unexamined:
             yield f"partition {partition.number}: {partition.unexamined}"
+
+
+def _unmountable(layout: GuestLayout, disk: GuestDisk, used: Sequence[Volume]) -> Iterator[str]:
+    """Yield the file systems of which no line's finding tells that they could not be mounted."""
+    told = {volume.name for volume in used}
+    for volume in layout.volumes():
+        is_here = (
+            bool(volume.members) and volume.members[0].disk == disk.name.disk
+        )  # told once of a volume over several
+        if volume.content and volume.content.unmountable and is_here and volume.name not in told:
+            yield f"{volume.name} {volume.type}: {volume.content.unmountable}"
 
 
 def _is_encrypted(disk: GuestDisk) -> bool:

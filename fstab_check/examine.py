@@ -68,8 +68,7 @@ def read_guest(
 
     Raises as `examine_guest` does.
     """
-    survey = survey_guest(g, disks)
-    roots = find_roots(g, survey)
+    survey, roots = find_roots(g, survey_guest(g, disks))
     location = printable(roots[0].location)
     log.info("The root file system is on %s", location)
     try:

@@ -36,7 +36,7 @@ _OWN_MOUNTS_BELOW = ("/proc/", "/sys/", "/run/user", "/dev/")
 # Ways that end somewhere nobody could look, or where chance decides.
 _UNKNOWN = frozenset(
     {
-        Code.SOURCE_UNEXAMINED, Code.MAPPING_UNEXAMINED, Code.TAG_AMBIGUOUS,
+        Code.SOURCE_UNEXAMINED, Code.FILESYSTEM_UNMOUNTABLE, Code.MAPPING_UNEXAMINED, Code.TAG_AMBIGUOUS,
         Code.CLOUD_DISK_PATH, Code.SOURCE_UNKNOWN,
     }
 )  # fmt: skip

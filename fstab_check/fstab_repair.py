@@ -41,6 +41,7 @@ _WHY_LEFT = {
     Code.TAG_AMBIGUOUS: "more than one file system carries this name; give the copy a UUID of its own",
     Code.MAPPING_UNEXAMINED: "it is opened from an encrypted disk, which nobody could look into",
     Code.SOURCE_UNEXAMINED: "the disk it leads to could not be examined",
+    Code.FILESYSTEM_UNMOUNTABLE: "the file system it leads to could not be mounted; check it with fsck",
     Code.SOURCE_UNKNOWN: "it is no name of a disk, file system, file or server that is known here",
     Code.TAG_CASE: "it differs from several names on the disks only in upper and lower case",
 }

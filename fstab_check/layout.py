@@ -9,8 +9,8 @@ The types are pure; `fstab_check.survey` fills them from a running appliance.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from migration.device import DeviceName
 from migration.disk import DiskRole
@@ -28,6 +28,7 @@ class GuestFilesystem:
     uuid: str = ""
     label: str = ""
     uuid_sub: str = ""  # of one btrfs device; the devices of one btrfs share `uuid`
+    unmountable: str = ""  # why it could not be mounted or read, where that was tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +148,47 @@ class GuestLayout:
                 yield volume_of_group(group, volume)
         for array in self.arrays:
             yield volume_of_array(array)
+
+
+def with_unmountable(layout: GuestLayout, reasons: Mapping[str, str]) -> GuestLayout:
+    """Return `layout` with the reasons, by volume name, noted; of a btrfs it is on all of its devices."""
+    of_btrfs = {
+        volume.content.uuid: reasons[volume.name]
+        for volume in layout.volumes()
+        if volume.content is not None and volume.type == "btrfs" and volume.name in reasons
+    }
+
+    def noted(volume: Volume) -> GuestFilesystem | None:
+        content = volume.content
+        if content is None:
+            return None
+        reason = of_btrfs.get(content.uuid, "") if content.type == "btrfs" else reasons.get(volume.name, "")
+        return replace(content, unmountable=reason)
+
+    return GuestLayout(
+        disks=tuple(
+            replace(
+                disk,
+                # With a table it is none of the volumes.
+                content=disk.content if disk.table else noted(volume_of_disk(disk)),
+                partitions=tuple(
+                    replace(partition, content=noted(volume_of_partition(disk, partition)))
+                    for partition in disk.partitions
+                ),
+            )
+            for disk in layout.disks
+        ),
+        groups=tuple(
+            replace(
+                group,
+                volumes=tuple(
+                    replace(volume, content=noted(volume_of_group(group, volume))) for volume in group.volumes
+                ),
+            )
+            for group in layout.groups
+        ),
+        arrays=tuple(replace(array, content=noted(volume_of_array(array))) for array in layout.arrays),
+    )
 
 
 def is_same_volume(one: Volume, other: Volume) -> bool:

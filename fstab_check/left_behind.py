@@ -47,6 +47,7 @@ def _candidates(line: Line, lines: Sequence[Line], guest: Guest) -> list[Volume]
         volume
         for volume in guest.layout.volumes()
         if volume.content is not None
+        and not volume.content.unmountable
         and not volume.kind
         and not volume.is_member
         and volume.type not in ENCRYPTED_TYPES

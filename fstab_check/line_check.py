@@ -78,9 +78,13 @@ _FAILURES = {
         "{source} is on {disk}, which could not be examined",
         "see why it cannot be read; without that the line is neither good nor bad",
     ),
+    Code.FILESYSTEM_UNMOUNTABLE: (
+        "{source} is a file system on {disk} that could not be mounted, or not be read in full",
+        "check it with fsck on a copy, or export again; without that the line is neither good nor bad",
+    ),
 }
 
-_NOT_KNOWN_TO_BE_BAD = frozenset({Code.SOURCE_UNEXAMINED, Code.MAPPING_UNEXAMINED})
+_NOT_KNOWN_TO_BE_BAD = frozenset({Code.SOURCE_UNEXAMINED, Code.FILESYSTEM_UNMOUNTABLE, Code.MAPPING_UNEXAMINED})
 
 
 def check_line(line: Line, guest: Guest, targets: Sequence[Target]) -> Iterator[Finding]:

@@ -67,6 +67,9 @@ def leave_open(resolution: Resolution, awaited: Collection[str]) -> Resolution:
     is_awaited = resolution.failure is Code.DEVICE_NOT_EXPORTED and device is not None and device.disk in awaited
     if is_awaited or (awaited and resolution.failure in _OPEN_WHILE_DISKS_ARE_AWAITED):
         return Resolution(is_open=True)
+    if awaited and resolution.failure is Code.FILESYSTEM_UNMOUNTABLE:
+        # It is known where it leads; the other devices of a btrfs, or a journal of its own, may be what is to come.
+        return Resolution(volume=resolution.volume, device=device, is_open=True)
     return resolution
 
 
@@ -196,6 +199,9 @@ def _checked(volume: Volume, device: DeviceName | None) -> Resolution:
         return Resolution(
             volume=volume, failure=Code.FILESYSTEM_MISSING, device=device, evidence=f"{volume.name} is {volume.type}"
         )
+    if volume.content.unmountable:
+        evidence = f"{volume.name} says it is {volume.type}, and was tried: {volume.content.unmountable}"
+        return Resolution(volume=volume, failure=Code.FILESYSTEM_UNMOUNTABLE, device=device, evidence=evidence)
     return Resolution(volume=volume, device=device)
 
 

@@ -10,13 +10,15 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fstab_check.codes import Code
 from fstab_check.facts import FstabFile, PathKind, RootFilesystem
 from fstab_check.fstab import FSTAB
 from fstab_check.guest import Refused, refusals
-from fstab_check.layout import ENCRYPTED_TYPES, MEMBER_TYPES, Volume
+from fstab_check.layout import ENCRYPTED_TYPES, MEMBER_TYPES, Volume, with_unmountable
+from fstab_check.mount_check import NOT_MOUNTED, check_mounted, is_of_paths, reason_of
 from fstab_check.survey import Survey
 from migration.disk import DiskRole
 from migration.errors import GuestError, NoLinuxRoot
@@ -40,8 +42,10 @@ _USUAL_SUBVOLUMES = ("@", "@rootfs", "root")
 READ_ONLY = "ro,nosuid,nodev,noexec"  # mount options
 
 
-def find_roots(g: guestfs.GuestFS, survey: Survey) -> list[RootFilesystem]:
-    """Return all file systems that look like a Linux root, the most likely first; at least one.
+def find_roots(g: guestfs.GuestFS, survey: Survey) -> tuple[Survey, list[RootFilesystem]]:
+    """Try to mount every file system; return those that look like a Linux root, the most likely first; at least one.
+
+    The survey is returned too, with those noted in it that do not let themselves be mounted.
 
     The system disk's come before a data disk's, which may hold an old copy; then those with an fstab.
     Raises `NoLinuxRoot` where there is none, with what was seen instead; `GuestError` where there may be one
@@ -49,23 +53,29 @@ def find_roots(g: guestfs.GuestFS, survey: Survey) -> list[RootFilesystem]:
     """
     seen: list[str] = []
     found: list[RootFilesystem] = []
+    unmountable: dict[str, str] = {}
     tried_btrfs = set()
     for volume in survey.layout.volumes():
-        if volume.content is None or volume.type in _NEVER_ROOT:
+        if volume.content is None or volume.type in NOT_MOUNTED:
             continue
         if volume.type == "btrfs":
             if volume.content.uuid in tried_btrfs:
                 continue
             tried_btrfs.add(volume.content.uuid)
+        path = survey.paths.get(volume.name, "")
         try:
-            found += _roots_on(g, volume, survey.paths.get(volume.name, ""))
+            found += _roots_on(g, volume, path)
         except Refused as refusal:
-            seen.append(f"{volume.name} {volume.type}, which cannot be looked into: {refusal}")
+            reason = reason_of(refusal, volume.name)
+            seen.append(f"{volume.name} {volume.type}, which cannot be looked into: {reason}")
+            if not is_of_paths(refusal):
+                unmountable[volume.name] = reason
     if not found:
         raise _no_root(g, survey, seen)
     system = {disk.name.index for disk in survey.layout.disks if disk.role is DiskRole.SYSTEM}
     # sorted() is stable: among equals the order of the disks stays.
-    return sorted(found, key=lambda root: (not root.volume.disks & system, not root.has_fstab))
+    roots = sorted(found, key=lambda root: (not root.volume.disks & system, not root.has_fstab))
+    return replace(survey, layout=with_unmountable(survey.layout, unmountable)), roots
 
 
 def mount_root(
@@ -134,29 +144,37 @@ def _kind_of(g: guestfs.GuestFS, path: str) -> PathKind:
 
 
 def _roots_on(g: guestfs.GuestFS, volume: Volume, path: str) -> list[RootFilesystem]:
-    found = []
-    subvolumes = [""] if volume.type != "btrfs" else _subvolumes(g, path)
+    """Return the root that is on `volume`, if any. Raises `Refused`."""
+    with _mounted(g, path, ""):
+        check_mounted(g, volume.type, path)
+        if volume.type in _NEVER_ROOT:
+            return []
+        subvolumes = _subvolumes(g) if volume.type == "btrfs" else []
+        if _looks_like_root(g):
+            return [_root_here(g, volume, "")]  # further subvolumes would be its snapshots
     for subvolume in subvolumes:
         with _mounted(g, path, subvolume):
             if _looks_like_root(g):
-                found.append(
-                    RootFilesystem(
-                        volume=volume,
-                        subvolume=subvolume,
-                        has_fstab=bool(g.exists(FSTAB) or g.is_symlink(FSTAB)),
-                        operating_system=_operating_system(g),
-                    )
-                )
-                break  # further subvolumes would be its snapshots
-    return found
+                return [_root_here(g, volume, subvolume)]
+    return []
 
 
-def _subvolumes(g: guestfs.GuestFS, path: str) -> list[str]:
-    """Return the subvolumes worth a look, the default one ("") first."""
-    with _mounted(g, path, ""), refusals(g):
-        names = [entry["btrfssubvolume_path"] for entry in g.btrfs_subvolume_list("/")]
+def _root_here(g: guestfs.GuestFS, volume: Volume, subvolume: str) -> RootFilesystem:
+    return RootFilesystem(
+        volume=volume,
+        subvolume=subvolume,
+        has_fstab=bool(g.exists(FSTAB) or g.is_symlink(FSTAB)),
+        operating_system=_operating_system(g),
+    )
+
+
+def _subvolumes(g: guestfs.GuestFS) -> list[str]:
+    """Return the subvolumes of the mounted btrfs that are worth a look beside the default one."""
+    with refusals(g):
+        # One with a comma in its name cannot be said in mount options.
+        names = [name for entry in g.btrfs_subvolume_list("/") if "," not in (name := entry["btrfssubvolume_path"])]
     usual = [name for name in _USUAL_SUBVOLUMES if name in names]
-    return ["", *usual, *(name for name in names if name not in usual)][:MAX_SUBVOLUMES]
+    return [*usual, *(name for name in names if name not in usual)][: MAX_SUBVOLUMES - 1]
 
 
 @contextmanager

@@ -12,7 +12,15 @@ from fstab_check.codes import Code
 from fstab_check.drivers import KernelDrivers
 from fstab_check.facts import FstabFile, PathKind, RootFilesystem
 from fstab_check.guest_config import GuestConfig
-from fstab_check.layout import GuestDisk, GuestLayout, LogicalVolume, RaidArray, VolumeGroup, volume_of_partition
+from fstab_check.layout import (
+    GuestDisk,
+    GuestLayout,
+    LogicalVolume,
+    RaidArray,
+    VolumeGroup,
+    volume_of_partition,
+    with_unmountable,
+)
 from fstab_check.line_check import can_mount
 from fstab_check.unit_files import Units
 from migration.device import DeviceName
@@ -22,6 +30,7 @@ from tests.fstab_check_fixtures import (
     DATA_LINE,
     DATA_UUID,
     GOOD_FSTAB,
+    LAYOUT,
     ROOT_LINE,
     ROOT_UUID,
     SWAP_UUID,
@@ -71,6 +80,7 @@ BTRFS = with_disks(
     data_disk(3, content=filesystem("btrfs", "bt", sub="1")), data_disk(4, content=filesystem("btrfs", "bt", sub="2"))
 )
 COPY = with_disks(data_disk(3, content=filesystem("ext4", DATA_UUID)))
+UNMOUNTABLE = with_unmountable(LAYOUT, {"xvdb1": "Structure needs cleaning."})
 BROKEN = with_disks(GuestDisk(name=DeviceName(3), role=DiskRole.DATA, unexamined="Input/output error"))
 GAP = with_disks(data_disk(4, partition(1, filesystem("ext4", "e"))))  # and no xvdd before it
 VIRTIO_KERNEL = KernelDrivers(release="6.1", modules=frozenset({"virtio_pci", "virtio_blk"}))
@@ -167,6 +177,7 @@ ROWS = [
     line("cd-drive", Code.SOURCE_UNKNOWN, ERROR, "/dev/sr0 /d ext4 defaults 0 0"),
     line("word", Code.SOURCE_UNKNOWN, ERROR, "vdb1 /d ext4 defaults 0 0"),
     line("unreadable-disk", Code.SOURCE_UNEXAMINED, WARNING, "/dev/vdd /d ext4 defaults 0 0", layout=BROKEN),
+    whole("damaged", Code.FILESYSTEM_UNMOUNTABLE, WARNING, 2, GOOD_FSTAB, layout=UNMOUNTABLE),
     line("swap-file", Code.FILE_MISSING, WARNING, "/swapfile none swap sw 0 0", missing=["/swapfile"]),
     line("bind", Code.FILE_MISSING, ERROR, "/www /d none bind 0 0", missing=["/www"]),
     line("bind-from-another-mount", Code.FILE_UNEXAMINED, INFO, "/data/www /d none bind 0 0"),

@@ -46,7 +46,7 @@ def test_etc_fstab_is_read_inside_the_guest_only(tmp_path: Path) -> None:
     found: dict[str, str] = {}
     with open_guest(list(disks.values())) as g:
         survey = survey_guest(g, list(disks.values()))
-        roots = find_roots(g, survey)
+        survey, roots = find_roots(g, survey)
         for root in roots:
             assert root.volume.content is not None
             mount_root(g, survey, root)
