@@ -23,6 +23,7 @@ from migration.disk import Disk
 from migration.disk_file import find_disks, find_disks_in
 from migration.errors import CorruptData, GuestError, InvalidInput
 from migration.run import run
+from migration.storage import fingerprint_of
 from migration.target import Target
 from migration.verdict import Verdict
 from migration.workspace import open_workspace
@@ -117,15 +118,16 @@ def test_repair_there_and_back(server: tuple[Disk, ...], tmp_path: Path) -> None
     with open_workspace(tmp_path / "w") as workspace:
         repair = repair_in_workspace(workspace, server)
         [layer] = repair.layers
-        written = layer.path.stat()
+        written = fingerprint_of(layer.path)
         again = repair_in_workspace(workspace, server)  # the journal knows it
     assert (again.diff, again.after, again.disks) == (repair.diff, repair.after, repair.disks)
+    assert fingerprint_of(layer.path) == written
     with open_workspace(tmp_path / "w") as workspace:
         elsewhere = repair_in_workspace(workspace, server, targets=[Target.XEN])
     assert elsewhere.after is not None
     assert [forecast.target for forecast in elsewhere.after.forecasts] == [Target.XEN]
     assert elsewhere.disks == repair.disks
-    assert layer.path.stat() == written, "a repair holds on every bus: only the verdict is another"
+    assert fingerprint_of(layer.path) == written, "a repair holds on every bus: only the verdict is another"
 
     assert digests(server) == before
     assert layer.path == server[0].path.with_name("system.repaired.qcow2")
