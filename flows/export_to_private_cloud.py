@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.boot_decision import check_boot_test
 from flows.bring_home import HomeBringer
 from flows.check_and_convert import check_and_convert
 from flows.credentials_block import load_credentials
@@ -27,7 +28,7 @@ from flows.parameters import (
     WorkspacePath,
     workspace_path,
 )
-from flows.prove_boot import check_boot_test, prove_boot
+from flows.prove_boot import prove_boot
 from flows.report import outcome_of_run
 from flows.stopping import RunningTasks, cancelling_export
 from flows.tasks import export

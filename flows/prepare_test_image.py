@@ -9,11 +9,12 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
+from flows.boot_decision import check_boot_test
 from flows.check_and_convert import check_and_convert
 from flows.drafting import drafting
 from flows.messages import set_up_logging
 from flows.parameters import BootTest, Formats, OnFstabMismatch, Targets
-from flows.prove_boot import check_boot_test, prove_boot
+from flows.prove_boot import prove_boot
 from flows.report import outcome_of_run
 from flows.stopping import RunningTasks
 from migration.disk import DiskFormat

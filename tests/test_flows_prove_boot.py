@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flows.prove_boot import check_boot_test, to_boot, weigh_boot
+from flows.boot_decision import check_boot_test, to_boot, weigh_boot
 from flows.report import Report, outcome_of_run, render_markdown, report_document
 from migration.artifact import Artifact
 from migration.disk import Disk, DiskFormat, DiskRole
