@@ -39,7 +39,7 @@ def forecast_root(guest: Guest, target: Target) -> Iterator[LineForecast]:
         missing = ", ".join(guest.kernels[0].missing_for(target))
         yield _line("root=", Outcome.EMERGENCY, f"kernel {guest.kernels[0].release} and its initramfs lack {missing}")
     elif not told:
-        where = ", ".join(guest.boot.files[:4]) or "none was found"
+        where = guest.boot.failure or ", ".join(guest.boot.files[:4]) or "none was found"
         yield _line("root=", Outcome.UNKNOWN, f"no boot loader configuration says where the root is ({where})")
     elif len({line.outcome for line in told}) > 1:
         values = " or ".join(line.source for line in told)
@@ -83,7 +83,8 @@ def check_root_arguments(guest: Guest, targets: Sequence[Target]) -> Iterator[Fi
         yield Finding(
             code=Code.BOOT_CONFIG_UNEXAMINED, severity=Severity.INFO,
             message="no boot loader configuration says where the root is: whether the kernel finds it is unknown",
-            evidence=f"looked into: {', '.join(guest.boot.files) or 'nothing, none of the usual files is there'}",
+            evidence=guest.boot.failure
+            or f"looked into: {', '.join(guest.boot.files) or 'nothing, none of the usual files is there'}",
             remedy="see that the kernel gets root=UUID=…, and boot the disks once: ferry boot-test",
         )  # fmt: skip
     for value, entry in _first_of_each_root(guest.boot).items():

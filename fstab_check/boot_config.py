@@ -30,10 +30,11 @@ class KernelEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootConfig:
-    """All entries of a guest's boot loaders, and the files they were looked for in."""
+    """All entries of a guest's boot loaders, and the files they were looked for in; or why nobody could look."""
 
     entries: tuple[KernelEntry, ...] = ()
     files: tuple[str, ...] = ()
+    failure: str = ""
 
 
 def parse_boot_config(files: Mapping[str, bytes]) -> BootConfig:

@@ -7,10 +7,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fstab_check.boot_config import parse_boot_config
+from fstab_check.boot_config import BootConfig, parse_boot_config
 from fstab_check.check import MAX_ENTRIES, check_guest, follow_lines
 from fstab_check.config_files import mount_boot, read_config_files
 from fstab_check.config_reading import read_config
+from fstab_check.drivers import KernelDrivers
 from fstab_check.facts import Guest
 from fstab_check.fstab import parse_fstab
 from fstab_check.guest import Refused, open_guest
@@ -93,9 +94,14 @@ def read_guest(
         awaited=frozenset(awaited),
     )
     # Last, because it mounts more than the root, and the paths above are of the root file system.
-    mounted, _ = mount_boot(g, survey, follow_lines(guest), options=READ_ONLY)
-    files = {file.path: file.content for file in read_config_files(g) if file.kind is not None}
-    kernels = read_kernels(g)
+    mounted, failures = mount_boot(g, survey, follow_lines(guest), options=READ_ONLY)
+    kernels: tuple[KernelDrivers, ...] = ()
+    if failures:
+        # What lies on the root under a /boot that cannot be looked at is a leftover: nothing starts from it.
+        boot = BootConfig(failure=f"{failures[0].path}: {failures[0].failure}")
+    else:
+        files = {file.path: file.content for file in read_config_files(g) if file.kind is not None}
+        boot, kernels = parse_boot_config(files), read_kernels(g)
     for mount in reversed(mounted):
         g.umount(mount.mountpoint)
-    return survey, replace(guest, boot=parse_boot_config(files), kernels=kernels)
+    return survey, replace(guest, boot=boot, kernels=kernels)

@@ -140,7 +140,20 @@ def _kind_of(g: guestfs.GuestFS, path: str) -> PathKind:
             return PathKind.DIRECTORY
         if g.is_file(path, followsymlinks=True):
             return PathKind.FILE
-        return PathKind.OTHER if g.exists(path) else PathKind.MISSING
+        # `exists` does not follow a symlink: one that leads nowhere would be there.
+        is_there = g.exists(path) and not g.is_symlink(path)
+        return PathKind.OTHER if is_there or _leads_somewhere(g, path) else PathKind.MISSING
+
+
+def _leads_somewhere(g: guestfs.GuestFS, path: str) -> bool:
+    """Return whether `path` is a symlink to something that is there, as a device or a socket may be."""
+    if not g.is_symlink(path):
+        return False
+    try:
+        with refusals(g):
+            return bool(g.exists(g.realpath(path)))
+    except (Refused, UnicodeDecodeError):
+        return False
 
 
 def _roots_on(g: guestfs.GuestFS, volume: Volume, path: str) -> list[RootFilesystem]:
@@ -172,7 +185,11 @@ def _subvolumes(g: guestfs.GuestFS) -> list[str]:
     """Return the subvolumes of the mounted btrfs that are worth a look beside the default one."""
     with refusals(g):
         # One with a comma in its name cannot be said in mount options.
-        names = [name for entry in g.btrfs_subvolume_list("/") if "," not in (name := entry["btrfssubvolume_path"])]
+        try:
+            listed = g.btrfs_subvolume_list("/")
+        except UnicodeDecodeError:  # of any of them: the bindings then name none
+            return []
+        names = [name for entry in listed if "," not in (name := entry["btrfssubvolume_path"])]
     usual = [name for name in _USUAL_SUBVOLUMES if name in names]
     return [*usual, *(name for name in names if name not in usual)][: MAX_SUBVOLUMES - 1]
 

@@ -205,6 +205,25 @@ def test_examine_is_clean_for_a_server_as_the_cloud_makes_them(tmp_path: Path) -
     assert [disk.path.read_bytes() for disk in disks] == before  # the original is never edited
 
 
+@pytest.mark.slow
+def test_what_leads_nowhere_is_not_taken_for_what_lies_beside_it(tmp_path: Path) -> None:
+    """A swap file that is a dangling symlink, and the menu that an earlier boot loader left under /boot."""
+    files = {
+        "etc/fstab": f"UUID={A} / ext4 defaults 0 1\nUUID={B} /boot ext4 nofail 0 0\n/swapfile none swap sw 0 0\n",
+        "boot/grub2/grub.cfg": f"menuentry x {{\n  linux /boot/vmlinuz root=UUID={A} ro\n}}\n",
+    }
+    tree = make_tree(tmp_path / "tree", files)
+    (tree / "swapfile").symlink_to("/mnt/old/swapfile")
+    verdict = examine_guest([disk_of(make_ext4(tmp_path / "system.raw", uuid=A, tree=tree), "xvda")])
+    kernel, _, _, swap = verdict.forecasts[0].lines
+    assert (kernel.outcome, swap.outcome) == (Outcome.UNKNOWN, Outcome.IGNORED)
+    [finding] = [one for one in verdict.findings if one.code == Code.BOOT_CONFIG_UNEXAMINED]
+    assert (
+        finding.evidence
+        == "/boot: what is mounted there could not be looked at: line 2 of fstab does not lead to a file system"
+    )
+
+
 def hostile_disks(folder: Path) -> list[Disk]:
     """Make a root file system without a partition table for each trick with /etc/fstab."""
     trees = {name: make_tree(folder / name, {}) for name in ("link", "escape", "fifo", "directory", "missing", "node")}
