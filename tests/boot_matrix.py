@@ -13,9 +13,8 @@ boot.
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +34,7 @@ from migration.verdict import Forecast, Outcome
 from private_cloud.boot_test import BootReport, boot_test
 from tests.boot_matrix_boots import RECORD, TOLD, Boot, compare, key_of, mounted_in, read_boots, write_boots
 from tests.boot_matrix_cells import ROOT, Cell, all_cells
-from tests.boot_matrix_disks import DiskSet, DiskSets
+from tests.boot_matrix_disks import DiskSets
 from tests.systemd_guest import CONSOLE, FAST, Layout, direct_kernel, reason_to_skip
 
 T = TypeVar("T")
@@ -43,6 +42,8 @@ T = TypeVar("T")
 WAIT = "60s"  # an emulated machine among others takes that long to see its disks
 AT_ONCE = 3  # machines that run side by side
 LIMIT = 1800.0  # seconds for a boot, on a machine that has other work too
+# Has the guest say before its login prompt what is mounted where, by UUID.
+TELLER = "serial-getty@ttyS0.service.d/tell.conf"
 _TELL = (
     "[Service]\n"
     f"ExecStartPre=-/bin/sh -c 'findmnt -rn -o TARGET,UUID | sed s/^/{TOLD}/ > /dev/console'\n"
@@ -82,25 +83,27 @@ class Matrix:
                 raise
         return result.result()
 
-    def _guest_of(self, name: str) -> Guest:
-        return self._once(self._guests, name, lambda: self._look(self._sets.make(name)))
+    def _guest_of(self, cell: Cell) -> Guest:
+        """Look into a guest of the cell's set, one of its own where the cell brings units."""
+        name = cell.name if cell.units else cell.disk_set
+        return self._once(self._guests, name, lambda: self._look(cell))
 
-    def _look(self, disk_set: DiskSet) -> Guest:
+    def _look(self, cell: Cell) -> Guest:
         """Read a guest whose fstab names every path that the cells name."""
-        folder = self._folder / f"look-{disk_set.name}"
-        folder.mkdir()
-        paths = sorted({word for cell in all_cells() for word in cell.fstab.split() if word.startswith("/")})
+        paths = sorted({word for other in all_cells() for word in other.fstab.split() if word.startswith("/")})
         named = [path for path in paths if not path.startswith(("/dev/", "/proc"))]
-        disks = self._guest(folder, disk_set, ROOT + "".join(f"tmpfs {path} tmpfs\n" for path in named))
-        with open_guest(disks) as g:
-            _, guest = read_guest(g, disks)
-        shutil.rmtree(folder)
+        text = "".join(f"tmpfs {path} tmpfs\n" for path in named)
+        with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
+            disks = self._make(Path(scratch), replace(cell, root=ROOT, text=text, command_line=""))
+            with open_guest(disks) as g:
+                _, guest = read_guest(g, disks)
         return guest
 
-    def _guest(self, folder: Path, disk_set: DiskSet, fstab: str, command_line: str = "") -> tuple[Disk, ...]:
-        told = f"{CONSOLE} {FAST} {command_line}".strip()
-        disks = disk_set.make_guest(folder, fstab=fstab, command_line=told, device_timeout=WAIT)
-        _plant_teller(disks[0].path, disk_set.layout, folder)
+    def _make(self, folder: Path, cell: Cell) -> tuple[Disk, ...]:
+        disk_set = self._sets.make(cell.disk_set)
+        told = f"{CONSOLE} {FAST} {cell.command_line}".strip()
+        disks = disk_set.make_guest(folder, fstab=cell.fstab, command_line=told, device_timeout=WAIT)
+        _plant_units(disks[0].path, disk_set.layout, folder, [(TELLER, _TELL), *cell.units])
         return disks
 
     def foretell(self, cell: Cell) -> Forecast:
@@ -109,7 +112,7 @@ class Matrix:
             verdict = self._repaired(cell).after
             assert verdict is not None, "a repair is judged again"
             return next(forecast for forecast in verdict.forecasts if forecast.target is cell.target)
-        guest = self._guest_of(cell.disk_set)
+        guest = self._guest_of(cell)
         content = cell.fstab.encode()
         entries = guest.boot.entries
         if cell.command_line:
@@ -138,7 +141,7 @@ class Matrix:
             disks = self._repaired(cell).disks
             return boot_test(disks, target=cell.target, kernel=kernel, timeout=LIMIT, plant_witness=False)
         with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
-            disks = self._guest(Path(scratch), disk_set, cell.fstab, cell.command_line)
+            disks = self._make(Path(scratch), cell)
             # These guests have a teller of their own, which costs no appliance for each cell.
             return boot_test(disks, target=cell.target, kernel=kernel, timeout=LIMIT, plant_witness=False)
 
@@ -148,7 +151,7 @@ class Matrix:
 
     def _repair(self, cell: Cell) -> Repair:
         folder = Path(tempfile.mkdtemp(dir=self._folder))
-        disks = self._guest(folder, self._sets.make(cell.disk_set), cell.fstab, cell.command_line)
+        disks = self._make(folder, cell)
         return apply_repair(disks, plan_guest_repair(disks), directory=folder)
 
     def run(self, cell: Cell, boot: Boot | None = None) -> Result:
@@ -160,15 +163,16 @@ class Matrix:
         return Result(cell=cell, forecast=forecast, boot=boot, disagreement=disagreement)
 
 
-def _plant_teller(system: Path, layout: Layout, folder: Path) -> None:
-    """Have the guest say before its login prompt what is mounted where, by UUID."""
-    teller = folder / "teller.conf"
-    teller.write_text(_TELL, encoding="utf-8")
-    where = "/etc/systemd/system/serial-getty@ttyS0.service.d"
-    run(
-        ["debugfs", "-w", "-f", "-", f"{system}?offset={layout.root_start}"],
-        stdin=f"mkdir {where}\nwrite {teller} {where}/tell.conf\n",
-    )
+def _plant_units(system: Path, layout: Layout, folder: Path, units: Sequence[tuple[str, str]]) -> None:
+    """Put files into the guest's /etc/systemd/system, a symlink to /dev/null where there is nothing in one."""
+    commands = ["cd /etc/systemd/system"]
+    for number, (name, text) in enumerate(units):
+        if "/" in name:
+            commands.append(f"mkdir {name.partition('/')[0]}")
+        if text:
+            (folder / f"unit-{number}").write_text(text, encoding="utf-8")
+        commands.append(f"write {folder / f'unit-{number}'} {name}" if text else f"symlink {name} /dev/null")
+    run(["debugfs", "-w", "-f", "-", f"{system}?offset={layout.root_start}"], stdin="\n".join([*commands, ""]))
 
 
 def describe(result: Result) -> str:
@@ -193,6 +197,8 @@ def main() -> None:
     words = options.only or [""]
     cells = [cell for cell in all_cells() if any(word in f"{cell.name} {cell.target}" for word in words)]
     boots = read_boots(RECORD) if options.recorded else {}
+    kept = read_boots(options.record) if options.record and options.record.exists() else {}
+    kept = {key: kept[key] for key in map(key_of, all_cells()) if key in kept}
     rows = ["| fstab | bus | foretold | the boot | |", "|---|---|---|---|---|"]
     print("\n".join(rows))
     agreeing = 0
@@ -200,13 +206,13 @@ def main() -> None:
         matrix = Matrix(Path(scratch))
         for result in pool.map(lambda cell: matrix.run(cell, boots.get(key_of(cell))), cells):
             agreeing += not result.disagreement
-            boots[key_of(result.cell)] = result.boot
+            kept[key_of(result.cell)] = result.boot
             rows.append(describe(result))
             print(rows[-1], flush=True)
             if result.disagreement:
                 print("\n".join(f"    {line}" for line in result.boot.log[-15:]), flush=True)
             if options.record:
-                write_boots(options.record, boots)
+                write_boots(options.record, kept)
     verdict = f"{agreeing} of {len(cells)} cells agree"
     if options.table:
         options.table.write_text("\n".join([*rows, "", verdict]) + "\n", encoding="utf-8")

@@ -31,7 +31,7 @@ class Boot:
 
 def key_of(cell: Cell) -> str:
     """Return what a boot is kept under: another for every change of the cell."""
-    facts = (cell.disk_set, cell.fstab, cell.command_line, cell.is_repaired)
+    facts = (cell.disk_set, cell.fstab, cell.command_line, cell.is_repaired, *cell.units)
     return f"{cell.name}, {cell.target} {hashlib.sha256(repr(facts).encode()).hexdigest()[:8]}"
 
 

@@ -29,6 +29,7 @@ class Cell:
     root: str = ROOT
     command_line: str = ""
     is_repaired: bool = False
+    units: tuple[tuple[str, str], ...] = ()  # files in /etc/systemd/system and what is in them; nothing: masked
 
     @property
     def fstab(self) -> str:
@@ -94,6 +95,20 @@ ROOTS = (
     ("kernel's root leads nowhere", "two", ROOT, f"root=UUID={NOWHERE}"),
 )
 
+# Where a unit of the guest's own counts before the line.
+UNITS = (
+    ("masked mount unit", f"UUID={B} /data ext4 defaults 0 0\n", (("data.mount", ""),)),
+    ("masked mount unit, missing disk", f"UUID={NOWHERE} /data ext4 defaults 0 0\n", (("data.mount", ""),)),
+    (
+        "unit in place of the line", f"UUID={NOWHERE} /data ext4 defaults 0 0\n",
+        (("data.mount", f"[Mount]\nWhat=/dev/disk/by-uuid/{B}\nWhere=/data\nType=ext4\n"),),
+    ),
+    (
+        "unit that leads nowhere in place of the line", f"UUID={B} /data ext4 nofail 0 0\n",
+        (("data.mount", f"[Mount]\nWhat=/dev/disk/by-uuid/{NOWHERE}\nWhere=/data\nType=ext4\n"),),
+    ),
+)  # fmt: skip
+
 # Booted once more after the repair, with the fault and the set of disks as above.
 REPAIRED = (
     "virtio name", "SCSI name", "Xen name", "link by the cloud's serial", "missing disk", "missing swap", "wrong type",
@@ -112,6 +127,8 @@ def all_cells() -> Iterator[Cell]:
     yield from _line_cells()
     yield from _boot_cells()
     yield from _repaired_cells()
+    for name, text, units in UNITS:
+        yield Cell(name=name, disk_set="two", target=Target.VIRTIO, text=text, units=units)
 
 
 def _line_cells() -> Iterator[Cell]:
