@@ -39,6 +39,18 @@ from tests.systemd_guest import CONSOLE, FAST, Layout, direct_kernel, reason_to_
 
 T = TypeVar("T")
 
+_ABOUT = """\
+# What the check foretells, and what real guests did
+
+Each row is a small real Debian with systemd 252, booted in QEMU from its disks on that bus: what `ferry check-fstab
+--target` had said, and how the boot ended. A row agrees if the boot ends where the forecast says, and if each line of
+its fstab has mounted exactly the file system that was foretold, or nothing. What is said to be repaired was repaired by
+`ferry check-fstab --fix` first. The cells are in `tests/boot_matrix_cells.py`; `make boot-matrix RECORD=1` boots them
+all, and `make test` holds the check against the boots that were kept, and boots a few anew.
+
+On its own bus a link by a slot (`/dev/disk/by-path`) is foretold as unknown, so it is booted on the others only.
+"""
+
 WAIT = "60s"  # an emulated machine among others takes that long to see its disks
 AT_ONCE = 3  # machines that run side by side
 LIMIT = 1800.0  # seconds for a boot, on a machine that has other work too
@@ -215,7 +227,7 @@ def main() -> None:
                 write_boots(options.record, kept)
     verdict = f"{agreeing} of {len(cells)} cells agree"
     if options.table:
-        options.table.write_text("\n".join([*rows, "", verdict]) + "\n", encoding="utf-8")
+        options.table.write_text("\n".join([_ABOUT, *rows, "", f"**{verdict}**"]) + "\n", encoding="utf-8")
     print(verdict)
     raise SystemExit(agreeing != len(cells))
 
