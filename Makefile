@@ -30,7 +30,7 @@ test-boots: lint
 	$(PYTHON) -m pytest tests/test_private_cloud_boot_test.py tests/test_boot_matrix.py
 
 # Boots a real guest for every cell of what the fstab check foretells; more than an hour without KVM.
-# `make boot-matrix RECORD=1` keeps how the boots came out, and the table in docs/.
+# `make boot-matrix RECORD=1` keeps how the boots came out, and the table in docs/; with MATRIX=--go-on it boots the rest.
 boot-matrix:
 	@deployments/bootstrap.sh --also mmdebstrap mtools grub-efi-amd64-bin
 	$(PYTHON) -m tests.boot_matrix $(MATRIX) $(if $(RECORD),--record tests/boot_matrix_boots.json --table docs/boot-matrix.md)

@@ -32,7 +32,7 @@ from migration.repair import Repair
 from migration.run import run
 from migration.verdict import Forecast, Outcome
 from private_cloud.boot_test import BootReport, boot_test
-from tests.boot_matrix_boots import RECORD, TOLD, Boot, compare, key_of, mounted_in, read_boots, write_boots
+from tests.boot_matrix_boots import TOLD, Boot, compare, key_of, mounted_in, read_boots, write_boots
 from tests.boot_matrix_cells import ROOT, Cell, all_cells
 from tests.boot_matrix_disks import DiskSets
 from tests.systemd_guest import CONSOLE, FAST, Layout, direct_kernel, reason_to_skip
@@ -202,13 +202,12 @@ def main() -> None:
     )
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the rows there too")
     parser.add_argument("--record", type=Path, metavar="FILE", help="keep there how the boots came out")
-    parser.add_argument("--recorded", action="store_true", help="boot nothing: compare with the boots that were kept")
+    parser.add_argument("--go-on", action="store_true", help="boot only what was not kept there before")
     options = parser.parse_args()
     if reason := reason_to_skip():
         raise SystemExit(reason)
     words = options.only or [""]
     cells = [cell for cell in all_cells() if any(word in f"{cell.name} {cell.target}" for word in words)]
-    boots = read_boots(RECORD) if options.recorded else {}
     kept = read_boots(options.record) if options.record and options.record.exists() else {}
     kept = {key: kept[key] for key in map(key_of, all_cells()) if key in kept}
     rows = ["| fstab | bus | foretold | the boot | |", "|---|---|---|---|---|"]
@@ -216,6 +215,7 @@ def main() -> None:
     agreeing = 0
     with tempfile.TemporaryDirectory(prefix="ferry-matrix-") as scratch, ThreadPoolExecutor(AT_ONCE) as pool:
         matrix = Matrix(Path(scratch))
+        boots = dict(kept) if options.go_on else {}
         for result in pool.map(lambda cell: matrix.run(cell, boots.get(key_of(cell))), cells):
             agreeing += not result.disagreement
             kept[key_of(result.cell)] = result.boot
