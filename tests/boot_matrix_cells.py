@@ -168,7 +168,7 @@ def _repaired_cells() -> Iterator[Cell]:
 # What continuous integration boots of them.
 SAMPLE = frozenset(
     {
-        ("UUID", Target.VIRTIO), ("virtio name", Target.SCSI), ("missing disk, nofail", Target.VIRTIO),
-        ("kernel's root by virtio name", Target.SATA),
+        ("virtio name", Target.SCSI), ("LVM by path", Target.VIRTIO), ("kernel's root by virtio name", Target.SATA),
+        ("a disk was left behind, repaired", Target.SCSI),
     }
 )  # fmt: skip

@@ -102,6 +102,7 @@ def test_guest_whose_fstab_is_right_boots_and_mounts_everything(tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(2 * GENEROUS)
 @needs_guest
 @pytest.mark.parametrize(
@@ -145,6 +146,7 @@ def test_disk_that_is_missing_with_nofail_is_found_missing_after_the_login_promp
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @needs_guest
 def test_wrong_type_ends_in_emergency_mode(tmp_path: Path) -> None:
     fstab = FSTAB.replace("/data ext4", "/data xfs")
@@ -153,6 +155,7 @@ def test_wrong_type_ends_in_emergency_mode(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @needs_guest
 @pytest.mark.parametrize(
     ("words", "outcome"),
@@ -169,6 +172,7 @@ def test_guest_that_does_not_reach_its_init_says_why(words: str, outcome: Outcom
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @needs_guest
 def test_guest_without_a_serial_console_gets_one_for_the_test(tmp_path: Path) -> None:
     disks = make_guest(tmp_path, fstab=FSTAB, disks=make_data(tmp_path), command_line="console=tty0 quiet")
