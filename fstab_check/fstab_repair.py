@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fstab_check.boot_effect import severity_of_loss
 from fstab_check.codes import Code
 from fstab_check.facts import Guest, Line, PathKind
-from fstab_check.fstab import FSTAB, parse_fstab
+from fstab_check.fstab import FSTAB, Entry, parse_fstab
 from fstab_check.layout import Volume
 from fstab_check.left_behind import find_by_elimination
 from fstab_check.line_check import can_mount
@@ -233,12 +233,18 @@ def _write(raw: bytes, edit: _Edit) -> bytes:
         edit.left.append("the line has too few fields to be repaired")
         return raw
     after = replace_fields(raw, fields)
-    [new] = parse_fstab(after).entries
-    kept = (new.mountpoint, new.freq, new.passno) == (entry.mountpoint, entry.freq, entry.passno)
-    if not kept or (OPTIONS in fields and not new.is_nofail):
+    if not _is_read_as_planned(after, entry, is_nofail=OPTIONS in fields):
         edit.left.append("its options cannot be added to: see whether a quote is open")
-        return raw
-    return after
+        # The rest of the plan does not hang on them: the next repair would find it undone.
+        fields.pop(OPTIONS, None)
+        after = replace_fields(raw, fields)
+    return after if _is_read_as_planned(after, entry, is_nofail=False) else raw
+
+
+def _is_read_as_planned(after: bytes, before: Entry, *, is_nofail: bool) -> bool:
+    [new] = parse_fstab(after).entries
+    kept = (new.mountpoint, new.freq, new.passno) == (before.mountpoint, before.freq, before.passno)
+    return kept and (new.is_nofail or not is_nofail)
 
 
 def _meant_by_case(line: Line, guest: Guest) -> Volume | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fstab_check.check import check_guest, follow_lines
@@ -243,6 +243,7 @@ EXPECTED = st.sampled_from([(), ("xvda", "xvdb", "xvdc"), ("xvda", "xvdb", "xvdc
 
 @settings(deadline=None)  # a busy machine is no finding
 @given(content=st.one_of(fstabs(), st.binary(max_size=200)), expected=EXPECTED)
+@example(content=b'/dev/vda1 /d nfs\n/dev/vda1 /d ext4 a=" \n/d/file /d ext4 \n', expected=())  # an open quote
 def test_repairing_twice_changes_nothing(content: bytes, expected: tuple[str, ...]) -> None:
     once = repaired(content, expected=expected)
     assert repaired(once, expected=expected) == once
