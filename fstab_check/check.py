@@ -16,7 +16,7 @@ from fstab_check.fsck_check import check_fsck
 from fstab_check.fstab import FSTAB
 from fstab_check.layout import is_same_volume, with_unmountable
 from fstab_check.line_check import check_line, finding_on
-from fstab_check.mount_units import lines_in_force, native_mounts, overriding_mount
+from fstab_check.mount_units import lines_in_force, native_mounts, overriding_mount, unmasked
 from fstab_check.mountpoint_check import check_mountpoints
 from fstab_check.option_check import check_options
 from fstab_check.order_check import check_order
@@ -87,8 +87,8 @@ def check_guest(guest: Guest, targets: Sequence[Target] = ALL_TARGETS) -> Verdic
         *_check_file(guest),
         *(finding for line in lines_in_force(lines, guest) for finding in check_line(line, guest, targets)),
         *check_mountpoints(lines, guest),
-        *_check_twice(lines),
-        *check_options(lines, guest),
+        *_check_twice(lines_in_force(lines, guest)),
+        *check_options(unmasked(lines, guest), guest),
         *check_fsck(lines),
         *check_order(lines),
         *_check_root(lines, guest),

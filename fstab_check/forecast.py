@@ -9,7 +9,7 @@ rule here is held against real boots by tests/boot_matrix.py.)
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fstab_check.arrival import arrive, device_there
@@ -20,12 +20,20 @@ from fstab_check.facts import Guest, Line, PathKind
 from fstab_check.fstab import Entry
 from fstab_check.layout import Volume, is_same_volume
 from fstab_check.line_check import can_mount
-from fstab_check.mount_units import NativeMount, masking_unit, native_mounts, overriding_mount
+from fstab_check.mount_units import (
+    NativeMount,
+    impossible_targets,
+    masking_unit,
+    native_mounts,
+    overriding_mount,
+    target_of,
+)
 from fstab_check.mountpoint_check import normal_path, real_path
 from fstab_check.obstacles import find_obstacle
 from fstab_check.resolve import Resolution
 from fstab_check.sources import SourceKind, waits_for_network
 from fstab_check.timespan import parse_timespan
+from fstab_check.unit_files import Unit
 from migration.target import Target
 from migration.verdict import Forecast, LineForecast, Outcome
 
@@ -58,10 +66,23 @@ class _Fate:
 def forecast(lines: Sequence[Line], guest: Guest, target: Target) -> Forecast:
     """Return what the guest will do when it is started with its disks on the bus of `target`."""
     taken: dict[str, int] = {}
+    impossible = impossible_targets(lines, guest)
     told = [*forecast_root(guest, target)]
-    told += [_told(line.entry, line.entry.line, _fate_in_force(line, guest, target, taken)) for line in lines]
+    for line in lines:
+        fate = _by_chance(line.entry, _fate_in_force(line, guest, target, taken), impossible, guest)
+        told.append(_told(line.entry, line.entry.line, fate))
     told += [forecast_native(native, guest, target) for native in native_mounts(lines, guest)]
     return Forecast(target=target, lines=tuple(told))
+
+
+def _by_chance(entry: Entry, fate: _Fate, impossible: Mapping[str, Unit], guest: Guest) -> _Fate:
+    """Return `fate`, unless a target that pulls the line in cannot be started: then nobody knows."""
+    mask = impossible.get(target_of(entry))
+    is_tried = not entry.is_noauto and fate.outcome is not Outcome.IGNORED
+    if mask is None or not is_tried or masking_unit(entry, guest) is not None:
+        return fate
+    effect = "the root may stay read-only" if entry.is_root else "whether this is mounted is chance"
+    return _Fate(Outcome.UNKNOWN, f"{target_of(entry)} requires {mask.name}, which is masked: {effect}")
 
 
 def forecast_in_force(line: Line, guest: Guest, target: Target) -> LineForecast:

@@ -17,6 +17,7 @@ from fstab_check.layout import Volume
 from fstab_check.left_behind import find_by_elimination
 from fstab_check.line_check import can_mount
 from fstab_check.line_edit import comment_out, fields_of, replace_fields
+from fstab_check.mount_units import lines_in_force
 from fstab_check.mountpoint_check import normal_path
 from fstab_check.patch import Change, FilePatch, Left
 from fstab_check.sources import SourceKind
@@ -77,7 +78,8 @@ def plan_fstab(guest: Guest, lines: Sequence[Line]) -> tuple[FilePatch | None, t
     if guest.file.failure is not None:
         return None, (Left(path=FSTAB, line=None, why=guest.file.evidence),)
     raw = guest.file.content.split(b"\n")
-    edits = [_plan_line(line, lines, guest) for line in lines]
+    in_force = lines_in_force(lines, guest)
+    edits = [_plan_line(line, in_force, guest) for line in lines]
     _follow_dependents(edits)
     changes, left = [], []
     for edit in edits:

@@ -8,7 +8,14 @@ from fstab_check.codes import Code
 from fstab_check.facts import Guest, Line
 from fstab_check.forecast import forecast_in_force, forecast_native
 from fstab_check.line_check import finding_on
-from fstab_check.mount_units import NativeMount, masking_unit, native_mounts, overriding_mount
+from fstab_check.mount_units import (
+    NativeMount,
+    impossible_targets,
+    masking_unit,
+    native_mounts,
+    overriding_mount,
+    target_of,
+)
 from migration.target import Target
 from migration.verdict import Finding, LineForecast, Outcome, Severity
 
@@ -28,14 +35,20 @@ _EFFECTS = {
 
 def check_mount_units(lines: Sequence[Line], guest: Guest, targets: Sequence[Target]) -> Iterator[Finding]:
     """Yield what the units make of the lines of fstab, then what is wrong with where they lead."""
+    impossible = impossible_targets(lines, guest)
     for line in lines:
         mask = masking_unit(line.entry, guest)
         if mask is not None and mask.file is not None:
+            target = target_of(line.entry)
+            is_required = impossible.get(target) is mask
             yield finding_on(
-                line, Code.MOUNT_UNIT_MASKED, Severity.WARNING,
-                f"{line.entry.source} is not mounted: its unit {mask.name} is masked, and the boot goes on without it",
+                line, Code.MOUNT_UNIT_MASKED, Severity.ERROR if is_required else Severity.WARNING,
+                f"{line.entry.source} is not mounted: its unit {mask.name} is masked, and "
+                + (f"{target} cannot start without it: others may stay away, the root read-only" if is_required
+                   else "the boot goes on without it"),
                 evidence=f"{mask.file.path} is empty or leads to /dev/null",
-                remedy=f"systemctl unmask {mask.name}, or take the line out",
+                remedy=f"systemctl unmask {mask.name}, or take the line out"
+                + (", or give it nofail" if is_required else ""),
             )  # fmt: skip
         native = overriding_mount(line, guest)
         if native is not None:

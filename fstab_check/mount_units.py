@@ -2,8 +2,12 @@
 
 The fstab generator makes a unit of each line, between /etc/systemd/system, which counts before it, and /usr/lib, which
 counts after it; drop-ins count wherever they lie. The generator's `local-fs.target.requires` stays in force whoever
-makes the unit, and so do `nofail` and `noauto` of the line. (Sources: man 5 systemd.unit, man 5 systemd.mount; that a
-masked unit is passed over and the boot goes on was seen with `systemd --test` of version 252.)
+makes the unit, and so do `nofail` and `noauto` of the line. (Sources: man 5 systemd.unit, man 5 systemd.mount.)
+
+A masked unit that is only wanted is passed over. One that is required makes its target impossible, and as the boot only
+wants local-fs.target, it goes on without that: of the other mounts, and of the root's remounting, what was queued
+before is done, in no order that one could know. (Seen in boots with version 252: a root left read-only, or emergency
+mode. Source: `transaction_add_job_and_dependencies` in transaction.c.)
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from fstab_check.arrival import follow
 from fstab_check.facts import Guest, Line
 from fstab_check.fstab import Entry
 from fstab_check.mountpoint_check import normal_path, real_path
-from fstab_check.sources import SourceKind, parse_source
+from fstab_check.sources import SourceKind, parse_source, waits_for_network
 from fstab_check.unit_files import Unit, Units, escape_path, unescape_path
 
 REQUIRING = frozenset({"local-fs.target.requires", "sysinit.target.requires", "basic.target.requires"})
@@ -50,6 +54,24 @@ def masking_unit(entry: Entry, guest: Guest) -> Unit | None:
     """Return the unit that keeps systemd from acting on `entry` at all."""
     unit = unit_of(entry, guest)
     return unit if unit is not None and unit.is_masked and unit.is_by_administrator and not entry.is_root else None
+
+
+def impossible_targets(lines: Sequence[Line], guest: Guest) -> dict[str, Unit]:
+    """Return the targets that cannot be started, each with the masked unit that it requires."""
+    found: dict[str, Unit] = {}
+    for line in lines:
+        entry, unit = line.entry, masking_unit(line.entry, guest)
+        is_required = not (entry.is_nofail or entry.is_noauto or entry.is_automount)
+        if unit is not None and is_required:
+            found.setdefault(target_of(entry), unit)
+    return found
+
+
+def target_of(entry: Entry) -> str:
+    """Return the unit that pulls in the mount of `entry` at boot."""
+    if entry.is_swap:
+        return "swap.target"
+    return "remote-fs.target" if waits_for_network(entry) and not entry.is_root else "local-fs.target"
 
 
 def overriding_mount(line: Line, guest: Guest) -> NativeMount | None:
@@ -89,10 +111,12 @@ def paths_of_units(units: Units) -> list[str]:
 
 def lines_in_force(lines: Sequence[Line], guest: Guest) -> list[Line]:
     """Return those of `lines` that systemd acts on as they are written."""
-    return [
-        line for line in lines
-        if masking_unit(line.entry, guest) is None and overriding_mount(line, guest) is None
-    ]  # fmt: skip
+    return [line for line in unmasked(lines, guest) if overriding_mount(line, guest) is None]
+
+
+def unmasked(lines: Sequence[Line], guest: Guest) -> list[Line]:
+    """Return those of `lines` that systemd acts on, be it by a unit in their place."""
+    return [line for line in lines if masking_unit(line.entry, guest) is None]
 
 
 def _beside(unit: Unit, guest: Guest, *, by_automount: bool) -> NativeMount:

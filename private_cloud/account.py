@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from migration.verdict import printable
 
+_READ_ONLY_TYPES = frozenset({"iso9660", "squashfs", "erofs", "cramfs", "udf"})  # as far as a boot mounts them
 _TAGS = {"UUID": "uuid", "LABEL": "label", "PARTUUID": "partuuid", "PARTLABEL": "partlabel"}
 
 
@@ -19,6 +20,7 @@ class Mount:
     type: str
     source: str
     uuid: str = ""
+    is_read_only: bool = False  # the mount, or the file system itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,11 @@ class FstabLine:
     def is_wanted(self) -> bool:
         """Whether it is mounted, or its automount set up, by every boot."""
         return "noauto" not in self.options.split(",") and (self.is_swap or self.point.startswith("/"))
+
+    @property
+    def wants_to_write(self) -> bool:
+        """Whether what it mounts is to be written to."""
+        return self.is_wanted and "ro" not in self.options.split(",") and self.type not in _READ_ONLY_TYPES
 
     @property
     def name(self) -> str:
@@ -81,6 +88,11 @@ class Account:
         return tuple(line for line in self.lines if line.is_wanted and not self._is_there(line))
 
     @property
+    def read_only(self) -> tuple[FstabLine, ...]:
+        """The lines of fstab that are mounted read-only, and should not be."""
+        return tuple(line for line in self.lines if line.wants_to_write and self._is_read_only(line))
+
+    @property
     def mounted(self) -> tuple[str, ...]:
         """Names of what is mounted: the lines of fstab that are, in its order, then other disks and swap."""
         there = [line for line in self.lines if self._is_there(line)]
@@ -96,6 +108,11 @@ class Account:
             return bool({line.place, unescape(line.source)} & set(self.swaps))
         # An automount that is set up is a mount of type autofs.
         return any(mount.point in {line.place, _normal(unescape(line.point))} for mount in self.mounts)
+
+    def _is_read_only(self, line: FstabLine) -> bool:
+        points = {line.place, _normal(unescape(line.point))}
+        over = [mount for mount in self.mounts if mount.point in points]
+        return bool(over) and not line.is_swap and over[-1].is_read_only  # the last one mounted there is what is seen
 
     def _others(self, there: list[FstabLine]) -> Iterator[str]:
         known = {_normal(unescape(line.point)) for line in there} | {line.place for line in there}

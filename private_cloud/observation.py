@@ -77,11 +77,12 @@ class Observation:
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """The same for what should have been mounted and is not."""
+        """The same for what should have been mounted and is not, or is `(read-only)` where fstab does not say so."""
         account = self.account
         if account is None:
             return self.console.failed
         missing = [line.name for line in account.missing]
+        read_only = [f"{line.name} (read-only)" for line in account.read_only]
         expected = [point for point in self.console.expected if not account.holds(point)]
         # Beside the lines of fstab there are units. Swap of theirs is not told apart from fstab's by its device, and
         # a name that systemd has cut short is that of a line which is missing anyway, if one is.
@@ -90,7 +91,7 @@ class Observation:
             for point in self.console.failed
             if not account.holds(point) and not point.startswith("swap on ") and (point.startswith("/") or not missing)
         ]
-        return tuple(dict.fromkeys([*missing, *expected, *told]))
+        return tuple(dict.fromkeys([*missing, *read_only, *expected, *told]))
 
     @property
     def evidence(self) -> str:
@@ -99,6 +100,8 @@ class Observation:
             return self.console.evidence
         if self.account.missing:
             return printable(f"not mounted in the end: {self.account.missing[0].text}")
+        if self.account.read_only:
+            return printable(f"mounted read-only in the end: {self.account.read_only[0].text}")
         return self.console.evidence or f"systemd calls the guest {printable(self.account.state)}"
 
     @property

@@ -103,8 +103,9 @@ tell() {
     say begin ''
     while read -r id parent number root point rest; do
         points="$points$point "
+        options=${rest%% *}
         set -- ${rest#*- }
-        say mount "$point ${1-} ${2-}"
+        say mount "$point ${1-} ${2-} $options,${3-}"
     done </proc/self/mountinfo
     while read -r name rest; do
         case $name in /*) say swap "$name" ;; esac
@@ -220,7 +221,13 @@ def _account(records: list[_Record], state: str) -> Account:
         words = [*record.text.split(" "), "", "", "", ""]
         if record.kind == "mount":
             point = unescape(words[0])
-            mounts.append(Mount(point=point, type=words[1], source=unescape(words[2]), uuid=uuids.get(point, "")))
+            read_only = "ro" in words[3].split(",")
+            mounts.append(
+                Mount(
+                    point=point, type=words[1], source=unescape(words[2]), uuid=uuids.get(point, ""),
+                    is_read_only=read_only,
+                )
+            )  # fmt: skip
         elif record.kind == "fstab":
             place = following.text if following.kind == "place" else ""
             lines.append(

@@ -106,8 +106,11 @@ ROOTS = (
 
 # Where a unit of the guest's own counts before the line.
 UNITS = (
-    ("masked mount unit", f"UUID={B} /data ext4 defaults 0 0\n", (("data.mount", ""),)),
-    ("masked mount unit, missing disk", f"UUID={NOWHERE} /data ext4 defaults 0 0\n", (("data.mount", ""),)),
+    # Without nofail local-fs.target is impossible, and what comes of the rest is foretold as unknown.
+    (
+        "masked mount unit, nofail", f"UUID={B} /data ext4 nofail 0 0\nUUID={C} /srv ext4 defaults 0 0\n",
+        (("data.mount", ""),),
+    ),
     (
         "unit in place of the line", f"UUID={NOWHERE} /data ext4 defaults 0 0\n",
         (("data.mount", f"[Mount]\nWhat=/dev/disk/by-uuid/{B}\nWhere=/data\nType=ext4\n"),),

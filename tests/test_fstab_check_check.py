@@ -269,7 +269,7 @@ ROWS = [
     whole("odd-initramfs", Code.DRIVER_UNEXAMINED, INFO, None, GOOD_FSTAB, kernels=(UNREAD_KERNEL,)),
     # The other files have tests of their own.
     whole("override", Code.MOUNT_UNIT_OVERRIDES, WARNING, 2, GOOD_FSTAB, config=OVERRIDE),
-    whole("mask", Code.MOUNT_UNIT_MASKED, WARNING, 2, GOOD_FSTAB, config=config_of(unit("data.mount", None))),
+    whole("mask", Code.MOUNT_UNIT_MASKED, ERROR, 2, GOOD_FSTAB, config=config_of(unit("data.mount", None))),
     whole("native-unit", Code.MOUNT_UNIT_SOURCE, ERROR, 5, GOOD_FSTAB, config=OVERRIDE),
     whole("empty-unit", Code.MOUNT_UNIT_UNEXAMINED, WARNING, None, GOOD_FSTAB, config=EMPTY_UNIT),
     whole(

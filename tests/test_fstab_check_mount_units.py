@@ -72,12 +72,39 @@ def test_list_settings_begin_anew_after_an_empty_value() -> None:
     assert [word for word, _ in made.words("Unit", "RequiresMountsFor")] == ["/c"]
 
 
-def test_masked_unit_makes_its_line_ignored() -> None:
-    verdict = judge(config=config_of(unit("data.mount", None)))
+def test_masked_unit_that_is_only_wanted_is_passed_over() -> None:
+    text = GOOD_FSTAB.replace("/data ext4 defaults", "/data ext4 nofail")
+    assert text != GOOD_FSTAB
+    verdict = judge(text, config=config_of(unit("data.mount", None)))
     found = finding(verdict, Code.MOUNT_UNIT_MASKED)
     assert (found.severity, found.file, found.line) == (Severity.WARNING, "/etc/fstab", 2)
+    assert [line_of(verdict, path).outcome for path in ("/", "/data", "/srv")] == [
+        Outcome.MOUNTED, Outcome.IGNORED, Outcome.MOUNTED,
+    ]  # fmt: skip
+
+
+def test_masked_unit_that_is_required_leaves_all_others_to_chance() -> None:
+    """Seen in boots: the root was not remounted, and other lines were mounted in one guest and not in the other."""
+    verdict = judge(GOOD_FSTAB + "/swapfile none swap sw 0 0\n", config=config_of(unit("data.mount", None)))
+    found = finding(verdict, Code.MOUNT_UNIT_MASKED)
+    assert (found.severity, found.line) == (Severity.ERROR, 2)
+    assert "local-fs.target cannot start without it" in found.message
     assert line_of(verdict, "/data").outcome is Outcome.IGNORED
-    assert line_of(verdict, "/srv").outcome is Outcome.MOUNTED
+    for path, said in (("/", "read-only"), ("/srv", "chance")):
+        assert line_of(verdict, path).outcome is Outcome.UNKNOWN
+        assert said in line_of(verdict, path).reason
+    assert "masked" not in line_of(verdict, "none").reason, "swap.target is another"
+    assert all(forecast.outcome is Outcome.UNKNOWN for forecast in verdict.forecasts)
+
+
+def test_masked_line_mounts_nothing_a_second_time_and_no_boot_hangs_on_it() -> None:
+    text = GOOD_FSTAB + f"UUID={DATA_UUID} /masked ext4 defaults 0 0\n"
+    codes = {
+        found.code for found in judge(text, config=config_of(unit("masked.mount", None))).findings if found.line == 4
+    }
+    assert codes & {Code.FILESYSTEM_TWICE, Code.DATA_WITHOUT_NOFAIL} == set()
+    assert Code.MOUNT_UNIT_MASKED in codes
+    assert Code.FILESYSTEM_TWICE in {found.code for found in judge(text).findings}
 
 
 def test_masked_swap_is_found_by_its_udev_link() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from private_cloud.account import Account, FstabLine, Mount
@@ -81,3 +83,20 @@ def test_mounted_are_the_lines_of_fstab_and_then_other_disks() -> None:
 def test_state_is_systemds(state: str, is_up: bool, is_emergency: bool) -> None:
     found = Account(state=state, mounts=(), swaps=(), lines=())
     assert (found.says_up, found.is_emergency) == (is_up, is_emergency)
+
+
+@pytest.mark.parametrize(
+    ("text", "mount", "is_told"),
+    [
+        ("UUID=0 / ext4 errors=remount-ro", Mount(point="/", type="ext4", source="/dev/vda1", is_read_only=True), True),
+        ("UUID=1 /data ext4 defaults", replace(DATA, is_read_only=True), True),
+        ("UUID=1 /data ext4 ro,nofail", replace(DATA, is_read_only=True), False),
+        ("/dev/sr0 /data iso9660 defaults", replace(DATA, is_read_only=True), False),
+        ("UUID=1 /data ext4 noauto", replace(DATA, is_read_only=True), False),
+        ("UUID=1 /data ext4 defaults", DATA, False),
+    ],
+)
+def test_what_stayed_read_only_is_told_unless_fstab_says_so(text: str, mount: Mount, *, is_told: bool) -> None:
+    asked = line(text)
+    told = Account(state="running", mounts=(mount,), swaps=(), lines=(asked,))
+    assert (told.missing, told.read_only) == ((), (asked,) if is_told else ())

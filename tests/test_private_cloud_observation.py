@@ -142,3 +142,10 @@ def test_recorded_boot_with_all_kinds_of_lines_is_well() -> None:
 def test_recorded_boot_does_not_believe_a_witness_of_another_run() -> None:
     data = (LOGS / "witnessed-missing-after-prompt.txt").read_bytes()
     assert observe(data.replace(NONCE.encode(), b"fedcba9876543210")).account is None
+
+
+def test_root_that_stayed_read_only_is_a_failed_mount() -> None:
+    root = ("mount", "/ ext4 /dev/vda1 ro,relatime,ro")
+    seen = observe(HERE, PROMPT, account(root, ("fstab", "UUID=0 / ext4 errors=remount-ro 0 1")))
+    assert (seen.outcome, seen.failed) == (Outcome.MOUNT_FAILED, ("/ (read-only)",))
+    assert seen.evidence == "mounted read-only in the end: UUID=0 / ext4 errors=remount-ro 0 1"

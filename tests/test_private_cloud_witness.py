@@ -21,7 +21,11 @@ def record(kind: str, text: str = "") -> bytes:
 
 
 BEGIN, END = record("begin"), record("end", "3 running")
-RECORDS = record("mount", "/ ext4 /dev/vda1") + record("mount", r"/a\040b xfs /dev/vdb") + record("swap", "/dev/vdc")
+RECORDS = (
+    record("mount", "/ ext4 /dev/vda1 rw,relatime,ro")
+    + record("mount", r"/a\040b xfs /dev/vdb rw,rw")
+    + record("swap", "/dev/vdc")
+)
 WHOLE = BEGIN + RECORDS + END
 
 
@@ -38,7 +42,10 @@ def test_account_does_not_depend_on_how_the_bytes_are_cut(size: int) -> None:
     others = b"".join(witness.hear(said[start : start + size]) for start in range(0, len(said), size))
     assert witness.account == Account(
         state="running",
-        mounts=(Mount(point="/", type="ext4", source="/dev/vda1"), Mount(point="/a b", type="xfs", source="/dev/vdb")),
+        mounts=(
+            Mount(point="/", type="ext4", source="/dev/vda1", is_read_only=True),
+            Mount(point="/a b", type="xfs", source="/dev/vdb"),
+        ),
         swaps=("/dev/vdc",),
         lines=(),
     )
