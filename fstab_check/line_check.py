@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
 
 from fstab_check.arrival import is_spelled, places
@@ -133,6 +134,8 @@ _ALSO_MOUNTED_BY = {
 def _failure(line: Line, code: Code, guest: Guest) -> Finding:
     entry, device = line.entry, line.resolution.device
     problem, remedy = _FAILURES[code]
+    if entry.is_nofail:
+        remedy = re.sub(", add nofail( to the options)?", "", remedy)
     severity = severity_of_loss(entry)
     if code in _NOT_KNOWN_TO_BE_BAD:
         severity = at_most(severity, Severity.WARNING)

@@ -512,3 +512,9 @@ def test_everything_in_a_verdict_is_printable_whatever_the_guest_wrote() -> None
         texts += [entry.source, entry.mountpoint, entry.fstype, entry.options, entry.resolved, entry.filesystem or ""]
     assert all(text.isprintable() for text in texts)
     assert any("\\x1b]0;owned" in text for text in texts)
+
+
+def test_remedy_does_not_name_what_the_line_has() -> None:
+    for options, is_advised in (("defaults", True), ("defaults,nofail", False)):
+        verdict = judge(GOOD_FSTAB + f"UUID=dead /gone ext4 {options} 0 0\n")
+        assert ("nofail" in finding(verdict, Code.TAG_UNMATCHED).remedy) == is_advised
