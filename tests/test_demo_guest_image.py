@@ -253,11 +253,20 @@ ALL_IS_WELL = (
 
 def demo_lines(disks: Sequence[Disk]) -> tuple[str, ...]:
     """Boot the disks and return what the server says of itself."""
-    return tuple(line for line in boot_test(disks).log if line.startswith("ferry-demo:"))
+    # It has no systemd: a look for one would cost an appliance.
+    return tuple(line for line in boot_test(disks, plant_witness=False).log if line.startswith("ferry-demo:"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("to", [DiskFormat.RAW, DiskFormat.QCOW2, DiskFormat.VMDK], ids=str)
+@pytest.mark.parametrize(
+    "to",
+    [
+        DiskFormat.QCOW2,
+        pytest.param(DiskFormat.RAW, marks=pytest.mark.exhaustive),
+        pytest.param(DiskFormat.VMDK, marks=pytest.mark.exhaustive),
+    ],
+    ids=str,
+)
 def test_guest_boots_and_mounts_all_its_disks(guest: tuple[Disk, ...], tmp_path: Path, to: DiskFormat) -> None:
     images = guest
     if to is not DiskFormat.RAW:
