@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from ferry.interruptible import run_interruptible
 from migration.errors import GuestError
 from migration.progress import Stop, check_stop
 from tests.conftest import MIB, ToolMaker
-from tests.test_ferry import environment
+from tests.test_ferry import environment, ferry
 
 # As the real one, it shows signals to Python nowhere but in the callback, where an exception is printed and forgotten.
 GUESTFS = """
@@ -77,7 +78,7 @@ def test_signal_while_the_appliance_starts_stops_at_once(
         (os.killpg if to_group else os.kill)(victim.pid, number)
         _, said = victim.communicate(timeout=60)
     assert victim.returncode == 130, said
-    assert "ferry: stopped" in said
+    assert "ferry: stopped; run the same command again: it starts from the beginning" in said
     assert "Traceback" not in said
     assert time.monotonic() - signalled < 15
     assert list(scratch.iterdir()) == []
@@ -121,3 +122,9 @@ def test_interruptible_work_raises_its_own_error_unless_it_was_stopped() -> None
     with pytest.raises(KeyboardInterrupt):
         run_interruptible(work)
     presser.join()
+
+
+@pytest.mark.parametrize("command", ["check-fstab", "boot-test"])
+def test_help_knows_that_it_may_be_stopped(command: str) -> None:
+    done = ferry(command, "--help", COLUMNS="200")
+    assert re.search(r"Exit codes: 0 .*, 1 .*, 2 .*, 130 stopped\.", done.stdout)

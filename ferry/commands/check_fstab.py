@@ -1,4 +1,4 @@
-"""`ferry check-fstab`: exit 0 for a clean guest, 1 for findings, 2 if it could not be looked at."""
+"""`ferry check-fstab`: exit 0 for a clean guest, 1 for findings, 2 if it could not be looked at, 130 if stopped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from migration.verdict import Verdict
 
 
-@click.command("check-fstab", epilog="Exit codes: 0 clean, 1 findings, 2 could not look.")
+@click.command("check-fstab", epilog="Exit codes: 0 clean, 1 findings, 2 could not look, 130 stopped.")
 @click.argument("disks", nargs=-1, metavar="[DISK]...")
 @workspace_option(required=False)
 @cloud_options_for_a_bucket
