@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from migration.errors import CommandFailed, CorruptData, InvalidInput
 from migration.progress import Stop
 from migration.qcow2_header import read_qcow2_header
 from migration.run import run
-from migration.storage import disk_full
+from migration.storage import disk_full, says_full
 from migration.str_enum import StrEnum
 
 PROGRESS = re.compile(r"\((?P<percent>\d+(?:\.\d+)?)/100%\)")
@@ -28,7 +27,6 @@ IDENTICAL, DIFFERENT = 0, 1  # exit statuses of `qemu-img compare`; above is a f
 CHECKABLE = frozenset({DiskFormat.QCOW2, DiskFormat.VMDK, DiskFormat.VHDX, DiskFormat.VDI})
 COMPRESSIBLE = frozenset({DiskFormat.QCOW2, DiskFormat.VMDK})
 
-DISK_FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))  # as qemu-img says it
 
 # Receives how much of a command is done, from 0.0 to 1.0, never going back.
 OnShare = Callable[[float], None]
@@ -113,7 +111,7 @@ def convert(
     try:
         run(argv, on_line=_forward_only(on_share), stop=stop)
     except CommandFailed as error:
-        if any(text in error.stderr for text in DISK_FULL):
+        if says_full(error.stderr):
             raise disk_full(target.path, "the disk became full, or our quota on it, while this was written") from error
         raise
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migration.errors import MigrationError
+from migration.progress import Stop
 from migration.run import PACKAGES, find_program
 from migration.storage import format_size
 from migration.str_enum import StrEnum
@@ -180,6 +181,7 @@ def _launch() -> str:
     """Start an appliance over an empty disk and ask it one question."""
     import tempfile  # noqa: PLC0415
 
+    from ferry.interruptible import run_interruptible  # noqa: PLC0415
     from fstab_check.guest import open_guest  # noqa: PLC0415
     from migration.disk import Disk, DiskFormat, DiskRole  # noqa: PLC0415
 
@@ -188,5 +190,9 @@ def _launch() -> str:
         disk = Disk(
             device="xvda", role=DiskRole.SYSTEM, path=Path(file.name), format=DiskFormat.RAW, virtual_size=1 << 20
         )
-        with open_guest([disk]) as guest:
-            return f"starts and sees {', '.join(guest.list_devices())}"
+
+        def ask(stop: Stop) -> str:
+            with open_guest([disk], stop=stop) as guest:
+                return f"starts and sees {', '.join(guest.list_devices())}"
+
+        return run_interruptible(ask)

@@ -29,6 +29,7 @@ COMMANDS = {
     "boot-test": "Boot the disks in a machine of our own and see what is mounted.",
     "emulator": "Run ECS and OSS on this machine, for trying things out.",
 }
+STARTS_OVER = frozenset({"doctor", "verify", "check-fstab", "boot-test"})  # the others keep what is done
 
 
 class _LazyGroup(click.Group):
@@ -71,7 +72,7 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        message, remedy = "stopped", "run the same command again and it goes on from here"
+        message, remedy = "stopped", _after_a_stop()
         _tell_program("Interrupted", message, remedy)
         click.echo(f"ferry: {message}; {remedy}", err=True)
         code = 130
@@ -96,6 +97,14 @@ def _failed(error: Exception) -> int:
     _tell_program(type(error).__name__, error.message, error.remedy)
     click.echo(f"ferry: {error}", err=True)
     return error.exit_code
+
+
+def _after_a_stop() -> str:
+    """Say what the same command will do next time. As for --json, the words are all that is known of it here."""
+    name = next((word for word in sys.argv[1:] if word in COMMANDS), "")
+    if name in STARTS_OVER:
+        return "run the same command again: it starts from the beginning"
+    return "run the same command again and it goes on from here"
 
 
 def _tell_program(kind: str, message: str, remedy: str) -> None:

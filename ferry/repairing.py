@@ -14,6 +14,7 @@ from migration.target import Target
 
 if TYPE_CHECKING:
     from migration.disk import Disk
+    from migration.progress import Stop
     from migration.repair import Repair
 
 
@@ -42,7 +43,7 @@ class RepairOptions:
 
 def repair(
     words: tuple[str, ...], workspace: Path | None, expected: list[str], targets: tuple[Target, ...],
-    options: RepairOptions,
+    options: RepairOptions, stop: Stop,
 ) -> Repair:  # fmt: skip
     """Plan the repair of the disks that are meant, and write it where that was asked for."""
     from fstab_check.repair_guest import apply_repair, plan_guest_repair  # noqa: PLC0415
@@ -51,12 +52,14 @@ def repair(
 
     disks = _disks(words, workspace)
     if not (options.yes or options.output):
-        return plan_guest_repair(disks, expected_devices=expected, targets=targets).outcome
+        return plan_guest_repair(disks, expected_devices=expected, targets=targets, stop=stop).outcome
     if workspace is not None and not words and options.output is None:
         with open_workspace(workspace) as space:
-            return repair_in_workspace(space, disks, expected_devices=expected, targets=targets)
-    plan = plan_guest_repair(disks, expected_devices=expected, targets=targets)
-    return apply_repair(disks, plan, directory=options.output, expected_devices=expected, targets=targets)
+            return repair_in_workspace(space, disks, expected_devices=expected, targets=targets, stop=stop)
+    plan = plan_guest_repair(disks, expected_devices=expected, targets=targets, stop=stop)
+    return apply_repair(
+        disks, plan, directory=options.output, expected_devices=expected, targets=targets, stop=stop
+    )  # fmt: skip
 
 
 def undo(words: tuple[str, ...], workspace: Path | None, output: Path | None) -> list[Path]:

@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from migration.acceleration import give_up_kvm, kvm_works
 from migration.errors import GuestError, ToolMissing
 from migration.overlay import make_overlay
 from migration.progress import Stop, check_stop
+from migration.scratch import scratch_folder
 from migration.served_disk import ReadableDisk
 from migration.verdict import printable
 
@@ -122,7 +122,7 @@ def _launch_once(
     said: collections.deque[str] = collections.deque(maxlen=200)
     with contextlib.ExitStack() as attempt:
         # A folder of its own shows up in the command line of this QEMU and of no other: see _qemu_processes.
-        scratch = attempt.enter_context(tempfile.TemporaryDirectory(prefix="ferry-guest-"))
+        scratch = str(attempt.enter_context(scratch_folder("ferry-guest-")))
         g = module.GuestFS(python_return_dict=True)
         attempt.callback(g.close)
         events = module.EVENT_APPLIANCE | module.EVENT_LIBRARY

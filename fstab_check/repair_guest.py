@@ -176,10 +176,14 @@ def _over(disks: Sequence[Disk], layers: Mapping[str, Path]) -> tuple[Disk, ...]
 def _partials(layers: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
     """Offer for each layer a path beside it to write to; what lies there after the block is removed."""
     partials = {device: layer.with_name(f".{layer.name}.partial") for device, layer in layers.items()}
+    for partial in partials.values():
+        with storage_errors(partial):
+            try:
+                partial.parent.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                raise InvalidInput(f"{partial.parent}: this can be no folder", "choose another: --output") from error
     try:
         for partial in partials.values():
-            with storage_errors(partial):
-                partial.parent.mkdir(parents=True, exist_ok=True)
             check_free_space(partial.parent, ROOM * len(partials), "the layer with the repair")
         yield partials
     finally:

@@ -18,6 +18,7 @@ from migration.errors import CommandFailed, GuestError
 from migration.progress import Stop
 from migration.run import run
 from migration.served_disk import ReadableDisk
+from migration.storage import no_room_for, says_full
 from migration.verdict import printable
 
 
@@ -32,12 +33,14 @@ def overlay_argv(disk: ReadableDisk, overlay: Path) -> list[str]:
 
 
 def make_overlay(disk: ReadableDisk, overlay: Path, *, stop: Stop | None = None) -> Path:
-    """Make a qcow2 at `overlay` that shows `disk` and takes the writes. Raises `GuestError`."""
+    """Make a qcow2 at `overlay` that shows `disk` and takes the writes. Raises `GuestError`, `NoSpace`."""
     try:
         if isinstance(disk, Disk) and disk.format is not DiskFormat.RAW:
             _check_stands_alone(disk, stop)
         run(overlay_argv(disk, overlay), stop=stop)
     except CommandFailed as error:
+        if says_full(error.stderr):
+            raise no_room_for(overlay) from error
         said = printable(" ".join(error.stderr.split()))
         raise GuestError(
             f"{disk.name} cannot be opened as {disk.format}: {said}",

@@ -12,10 +12,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
 from migration.errors import CommandFailed, Interrupted, TookTooLong, ToolMissing
 from migration.progress import Stop, check_stop
+from migration.storage import is_full, no_room_for
 
 log = logging.getLogger(__name__)
 
@@ -128,8 +130,13 @@ def _file_holding(text: str) -> Iterator[IO[bytes] | int]:
         yield subprocess.DEVNULL
         return
     with tempfile.TemporaryFile() as file:
-        file.write(text.encode())
-        file.seek(0)
+        try:
+            file.write(text.encode())
+            file.seek(0)
+        except OSError as error:
+            if is_full(error):
+                raise no_room_for(Path(tempfile.gettempdir(), "stdin")) from error
+            raise
         yield file
 
 

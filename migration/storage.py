@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from migration.errors import MigrationError, NoSpace
 
 # EFBIG: more than the file system, or a limit on this process, lets one file have.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_WORDS = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 MORE_SPACE = (
     "free some space or put the workspace on a larger disk, then run the same command again: what is finished is kept"
 )
@@ -61,9 +63,25 @@ def is_full(error: OSError) -> bool:
     return error.errno in _FULL
 
 
+def says_full(said: str) -> bool:
+    """Return whether a program says so of the storage it wrote to."""
+    return any(words in said for words in _FULL_WORDS)
+
+
 def disk_full(path: Path, why: OSError | str) -> NoSpace:
     """Return the error for storage under `path` that has no room; nothing that is finished is lost by it."""
     return NoSpace(f"{path}: {why.strerror if isinstance(why, OSError) else why}", MORE_SPACE)
+
+
+def no_room_for(file: Path) -> NoSpace:
+    """Return the error for a file that found no room beside a disk, or in the folder for temporary files."""
+    temporary = Path(tempfile.gettempdir())
+    if temporary not in file.absolute().parents:
+        return disk_full(file.parent, "no space is left here, or in our quota")
+    return NoSpace(
+        f"{temporary}: no space is left in this folder for temporary files, or in our quota there",
+        "free some space, or choose a folder on a larger disk: TMPDIR=/path/of/folder before the same command",
+    )
 
 
 def check_free_space(directory: Path, needed: int, purpose: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
@@ -13,7 +15,7 @@ from fstab_check.boot_syntax import GRUBENV_SIZE, BootFileKind
 from fstab_check.codes import Code
 from fstab_check.facts import FstabFile
 from fstab_check.layout import GuestLayout
-from fstab_check.patch import Patch, diff_lines, render_diff
+from fstab_check.patch import NO_NEWLINE, Change, FilePatch, Patch, diff_lines, render_diff
 from fstab_check.repair import ConfigFile, plan_repair
 from migration.run import run
 from tests.fstab_check_fixtures import (
@@ -159,6 +161,7 @@ def test_file_that_could_not_be_read_whole_is_left() -> None:
     ]
 
 
+MANY = b"/dev/vdb1 /a ext4\n" + b"\n" * 3900
 HOSTILE = b"/dev/vdb1 /\x1b[2J\xff ext4 defaults\r\n\xe2\x80\xae\n/dev/vdc\t/x xfs"
 
 
@@ -180,13 +183,51 @@ def test_digest_tells_repairs_apart(content: bytes) -> None:
 @pytest.mark.skipif(shutil.which("patch") is None, reason="patch is not installed")
 def test_diff_is_what_the_patch_program_takes(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("patched")
-    for content in (HOSTILE, b"/dev/vdb1 /a ext4\n\n", b"a\nb\n/dev/vdx /a ext4\r\nx:/ /n nfs\r\nc\nd\ne"):
+    for content in (HOSTILE, b"/dev/vdb1 /a ext4\n\n", b"a\nb\n/dev/vdx /a ext4\r\nx:/ /n nfs\r\nc\nd\ne", MANY):
         [file] = plan_repair(make_guest(content)).files
         (folder / "etc").mkdir(exist_ok=True)
         (folder / "etc/fstab").write_bytes(content)
         (folder / "diff").write_bytes(b"".join(diff_lines(file)))
         run(["patch", "--binary", "-s", "-p1", "-d", folder, "-i", folder / "diff"])
         assert (folder / "etc/fstab").read_bytes() == file.after
+
+
+@settings(deadline=None)
+@given(
+    length=st.integers(0, 40), changed=st.dictionaries(st.integers(1, 41), st.integers(1, 3)), ends=st.booleans(),
+)  # fmt: skip
+def test_diff_of_lines_that_are_all_different_is_difflib_s(length: int, changed: dict[int, int], ends: bool) -> None:
+    before = [b"line %d" % number for number in range(1, length + 1)]
+    changes = [
+        Change(line=line, before=before[line - 1], after=b"\n".join([b"new %d" % line] * size), reasons=())
+        for line, size in changed.items()
+        if line <= length
+    ]
+    file = FilePatch(path="/f", before=b"\n".join(before) + b"\n" * ends, changes=tuple(changes))
+    old, new = (content.splitlines(keepends=True) for content in (file.before, file.after))
+    expected = b"".join(
+        line if line.endswith(b"\n") else line + b"\n" + NO_NEWLINE
+        for line in difflib.diff_bytes(difflib.unified_diff, old, new, b"a/f", b"b/f")
+    )
+    assert b"".join(diff_lines(file)) == expected
+
+
+def test_diff_says_no_more_than_what_changes_however_often_a_line_is_there() -> None:
+    for blanks in (3900, 400_000):
+        text = b"/dev/vdb1 /a ext4\n" + b"\n" * blanks + b"x:/ /n nfs\n" + b"\n" * blanks
+        file = FilePatch(
+            path="/f", before=text,
+            changes=(
+                Change(line=1, before=b"/dev/vdb1 /a ext4", after=b"UUID=1 /a ext4", reasons=()),
+                Change(line=blanks + 2, before=b"x:/ /n nfs", after=b"# no server\nx:/ /n nfs", reasons=()),
+            ),
+        )  # fmt: skip
+        begin = time.process_time()
+        assert b"".join(diff_lines(file)) == (
+            b"--- a/f\n+++ b/f\n@@ -1,4 +1,4 @@\n-/dev/vdb1 /a ext4\n+UUID=1 /a ext4\n \n \n \n"
+            + b"@@ -%d,6 +%d,7 @@\n \n \n \n+# no server\n x:/ /n nfs\n \n \n" % (blanks - 1, blanks - 1)
+        )
+        assert time.process_time() - begin < 5
 
 
 def test_guest_that_needs_nothing_gets_nothing() -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from fstab_check.check import check_guest
 from fstab_check.repair import plan_repair
-from fstab_check.repair_guest import PlannedRepair
+from fstab_check.repair_guest import PlannedRepair, apply_repair
 from fstab_check.repair_render import render_repair, render_repair_json
 from migration.disk import Disk, DiskFormat, DiskRole
+from migration.errors import InvalidInput
 from migration.repair import Repair
 from tests.fstab_check_fixtures import GOOD_FSTAB, make_guest
 
@@ -49,3 +50,14 @@ def test_guest_that_needs_no_repair_is_told_so() -> None:
     repair = replace(outcome(GOOD_FSTAB.encode()), disks=(LAYER,))  # given as a layer: nothing was written to it now
     assert render_repair(replace(repair, after=repair.before)).endswith("Nothing to repair.\n")
     assert json.loads(render_repair_json(repair))["repair"]["written"] == []
+
+
+def test_repair_says_which_folder_is_none(tmp_path: Path) -> None:
+    guest = make_guest(BROKEN)
+    plan = PlannedRepair(before=check_guest(guest), patch=plan_repair(guest), devices=frozenset({"xvda"}))
+    disk = replace(LAYER, path=tmp_path / "system.raw", format=DiskFormat.RAW, base=None)
+    disk.path.touch()
+    for folder in (disk.path, disk.path / "below"):
+        with pytest.raises(InvalidInput) as refused:
+            apply_repair([disk], plan, directory=folder)
+        assert refused.value.message == f"{folder}: this can be no folder"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from migration.disk import DiskFormat
-from migration.errors import GuestError
+from migration.errors import GuestError, NoSpace
 from migration.overlay import make_overlay
 from migration.run import run
+from tests.conftest import ToolMaker
 from tests.fstab_check_disks import MIB, disk_of
 
 
@@ -94,3 +96,22 @@ def test_overlay_refuses_a_vmdk_that_describes_other_files(tmp_path: Path) -> No
 def test_overlay_says_which_file_is_not_in_the_format_it_was_told(tmp_path: Path, raw: Path) -> None:
     with pytest.raises(GuestError, match=r"a,b=c:d\.raw cannot be opened as qcow2: .*not in qcow2 format"):
         make_overlay(disk_of(raw, "xvda", DiskFormat.QCOW2), tmp_path / "overlay.qcow2")
+
+
+def test_overlay_without_room_blames_the_folder_it_is_in_and_not_the_disk(
+    raw: Path, tmp_path: Path, fake_tool: ToolMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_tool(
+        "qemu-img", 'echo "qemu-img: x.qcow2: Could not write refcount table: No space left on device" >&2; exit 1'
+    )
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with pytest.raises(NoSpace) as refused:
+        make_overlay(disk_of(raw, "xvda"), temporary / "ferry-guest-1" / "overlay.qcow2")
+    assert refused.value.message.startswith(f"{temporary}: no space is left in this folder for temporary files")
+    assert "TMPDIR=" in refused.value.remedy
+    with pytest.raises(NoSpace) as refused:
+        make_overlay(disk_of(raw, "xvda"), tmp_path / "overlay.qcow2")
+    assert refused.value.message.startswith(f"{tmp_path}: no space is left here")
+    assert "TMPDIR" not in refused.value.remedy

@@ -1,4 +1,4 @@
-"""`ferry boot-test`: exit 0 if the guest boots and mounts everything, 1 if not, 2 if it could not be tried."""
+"""`ferry boot-test`: exit 0 if the guest boots and mounts everything, 1 if not, 2 if not tried, 130 if stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ TARGETS = ("virtio", "scsi", "sata", "ide", "nvme", "xen", "vmware")
 LAST_WORDS = 25  # lines of the console that people are shown where the boot failed
 
 
-@click.command("boot-test", epilog="Exit codes: 0 everything mounted, 1 anything else, 2 could not be tried.")
+@click.command(
+    "boot-test", epilog="Exit codes: 0 everything mounted, 1 anything else, 2 could not be tried, 130 stopped."
+)
 @click.argument("disks", nargs=-1, metavar="[DISK]...")
 @click.option(
     "-t", "--target", type=click.Choice(TARGETS), default="virtio", show_default=True,

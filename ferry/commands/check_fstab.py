@@ -1,4 +1,4 @@
-"""`ferry check-fstab`: exit 0 for a clean guest, 1 for findings, 2 if it could not be looked at."""
+"""`ferry check-fstab`: exit 0 for a clean guest, 1 for findings, 2 if it could not be looked at, 130 if stopped."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from migration.cloud import Cloud
+    from migration.progress import Stop
     from migration.target import Target
     from migration.verdict import Verdict
 
 
-@click.command("check-fstab", epilog="Exit codes: 0 clean, 1 findings, 2 could not look.")
+@click.command("check-fstab", epilog="Exit codes: 0 clean, 1 findings, 2 could not look, 130 stopped.")
 @click.argument("disks", nargs=-1, metavar="[DISK]...")
 @workspace_option(required=False)
 @cloud_options_for_a_bucket
@@ -48,6 +49,7 @@ def command(
     which `ferry convert` and QEMU take in its place. The exit code is then about the repaired guest.
     """
     from ferry import repairing  # noqa: PLC0415
+    from ferry.interruptible import run_interruptible  # noqa: PLC0415
     from migration.errors import InvalidInput, MigrationError  # noqa: PLC0415
     from migration.target import parse_targets  # noqa: PLC0415
 
@@ -61,7 +63,7 @@ def command(
             sys.exit(0)
         if fix:
             expected = _devices_of_image(workspace) if workspace is not None and not disks else []
-            done = repairing.repair(disks, workspace, expected, targets, options)
+            done = run_interruptible(lambda stop: repairing.repair(disks, workspace, expected, targets, options, stop))
             sys.exit(repairing.show_repair(done, as_json=as_json))
         if any(word.startswith("oss://") for word in disks):
             if len(disks) > 1:
@@ -71,7 +73,7 @@ def command(
             cloud = make_cloud(region_id, ecs_endpoint, oss_endpoint, oss_cname)
             verdict, read = _judge_in_bucket(cloud, disks[0], targets)
         else:
-            verdict = _judge(disks, workspace, targets)
+            verdict = run_interruptible(lambda stop: _judge(disks, workspace, targets, stop))
     except MigrationError as error:
         # Whatever kept us from looking, a program that asked must see 2, not that error's own code.
         error.exit_code = 2
@@ -80,23 +82,24 @@ def command(
     sys.exit(0 if verdict.is_clean else 1)
 
 
-def _judge(disks: tuple[str, ...], workspace: Path | None, targets: Sequence[Target]) -> Verdict:
+def _judge(disks: tuple[str, ...], workspace: Path | None, targets: Sequence[Target], stop: Stop) -> Verdict:
     """Look into disks that lie on this machine."""
     from fstab_check.examine import examine_guest  # noqa: PLC0415
     from migration.disk_file import find_disks, find_disks_in  # noqa: PLC0415
     from migration.errors import InvalidInput  # noqa: PLC0415
 
     if disks:
-        return examine_guest(find_disks(disks), targets=targets)
+        return examine_guest(find_disks(disks), targets=targets, stop=stop)
     if workspace is None:
         raise InvalidInput("no disks given", "name them, or give --workspace")
     disks_there, expected = find_disks_in(workspace / "disks"), _devices_of_image(workspace)
-    return examine_guest(disks_there, expected_devices=expected, targets=targets)
+    return examine_guest(disks_there, expected_devices=expected, targets=targets, stop=stop)
 
 
 def _judge_in_bucket(cloud: Cloud, address: str, targets: Sequence[Target]) -> tuple[Verdict, dict[str, int]]:
     """Look into an export where it lies; return the verdict, and how many bytes of how many that took."""
     from ferry.image_of_export import find_image  # noqa: PLC0415
+    from ferry.interruptible import run_interruptible  # noqa: PLC0415
     from fstab_check.examine import examine_guest  # noqa: PLC0415
     from image_download.remote_view import open_remote_disks  # noqa: PLC0415
     from image_export.address import find_export  # noqa: PLC0415
@@ -109,9 +112,13 @@ def _judge_in_bucket(cloud: Cloud, address: str, targets: Sequence[Target]) -> t
     objects = find_exported_objects(
         cloud, credentials, bucket=export.bucket, image_id=export.image_id, prefix=export.prefix, image=image
     )
-    with open_remote_disks(objects, cloud, credentials) as view:
-        verdict = examine_guest(view.disks, targets=targets, stop=view.stop)
-    return verdict, {"bytes_read": view.bytes_read, "bytes_total": view.bytes_total}
+
+    def look(stop: Stop) -> tuple[Verdict, dict[str, int]]:
+        with open_remote_disks(objects, cloud, credentials, stop=stop) as view:
+            verdict = examine_guest(view.disks, targets=targets, stop=view.stop)
+        return verdict, {"bytes_read": view.bytes_read, "bytes_total": view.bytes_total}
+
+    return run_interruptible(look)
 
 
 def _show(verdict: Verdict, read: dict[str, int], *, as_json: bool) -> None:
