@@ -45,6 +45,7 @@ class Code(StrEnum):
 
     # The file system and the mount point of a line
     TYPE_DIFFERS = "type-differs"
+    SUBVOLUME_MISSING = "subvolume-missing"
     MOUNTPOINT_MISSING = "mountpoint-missing"
     MOUNTPOINT_INVALID = "mountpoint-invalid"
     MOUNTPOINT_DUPLICATE = "mountpoint-duplicate"

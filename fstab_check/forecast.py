@@ -19,7 +19,7 @@ from fstab_check.codes import Code
 from fstab_check.facts import Guest, Line, PathKind
 from fstab_check.fstab import Entry
 from fstab_check.layout import Volume, is_same_volume
-from fstab_check.line_check import can_mount
+from fstab_check.line_check import can_mount, missing_subvolume
 from fstab_check.mount_units import (
     NativeMount,
     impossible_targets,
@@ -208,6 +208,8 @@ def _fate_of_volume(line: Line, volume: Volume, guest: Guest, target: Target) ->
         return _Fate(Outcome.UNKNOWN, obstacle.message)
     if not can_mount(entry.fstype, volume.type):
         return _lost(entry, f"it holds {volume.type}, not {entry.fstype}")
+    if option := missing_subvolume(entry, volume):
+        return _lost(entry, f"it has no subvolume of that name ({option})")
     if name is not None and name.index not in volume.disks:
         return _Fate(Outcome.WRONG_DISK, f"it means {name}, and gets {volume.place}", device=device)
     return _onto(line, guest, _Fate(Outcome.MOUNTED, _found(volume), device=device))

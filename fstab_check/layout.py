@@ -9,7 +9,7 @@ The types are pure; `fstab_check.survey` fills them from a running appliance.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from migration.device import DeviceName
@@ -29,6 +29,7 @@ class GuestFilesystem:
     label: str = ""
     uuid_sub: str = ""  # of one btrfs device; the devices of one btrfs share `uuid`
     unmountable: str = ""  # why it could not be mounted or read, where that was tried
+    subvolumes: frozenset[tuple[int, str]] | None = None  # of a btrfs, (id, path from the top); None: not listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,12 +159,27 @@ def with_unmountable(layout: GuestLayout, reasons: Mapping[str, str]) -> GuestLa
         if volume.content is not None and volume.type == "btrfs" and volume.name in reasons
     }
 
-    def noted(volume: Volume) -> GuestFilesystem | None:
-        content = volume.content
-        if content is None:
-            return None
+    def noted(volume: Volume, content: GuestFilesystem) -> GuestFilesystem:
         reason = of_btrfs.get(content.uuid, "") if content.type == "btrfs" else reasons.get(volume.name, "")
         return replace(content, unmountable=reason)
+
+    return _with_contents(layout, noted)
+
+
+def with_subvolumes(layout: GuestLayout, listed: Mapping[str, frozenset[tuple[int, str]]]) -> GuestLayout:
+    """Return `layout` with the subvolumes of each btrfs, by its UUID, noted on all of its devices."""
+
+    def noted(_volume: Volume, content: GuestFilesystem) -> GuestFilesystem:
+        return replace(content, subvolumes=listed.get(content.uuid)) if content.type == "btrfs" else content
+
+    return _with_contents(layout, noted)
+
+
+def _with_contents(
+    layout: GuestLayout, change: Callable[[Volume, GuestFilesystem], GuestFilesystem]
+) -> GuestLayout:  # fmt: skip
+    def noted(volume: Volume) -> GuestFilesystem | None:
+        return None if volume.content is None else change(volume, volume.content)
 
     return GuestLayout(
         disks=tuple(

@@ -10,7 +10,7 @@ from fstab_check.arrival import is_spelled, places
 from fstab_check.boot_effect import at_least, at_most, effect_of_loss, severity_of_loss
 from fstab_check.codes import Code
 from fstab_check.facts import Guest, Line, PathKind
-from fstab_check.fstab import FSTAB
+from fstab_check.fstab import FSTAB, Entry
 from fstab_check.layout import Volume
 from fstab_check.sources import SourceKind
 from migration.device import DeviceName
@@ -99,6 +99,7 @@ def check_line(line: Line, guest: Guest, targets: Sequence[Target]) -> Iterator[
         yield _failure(line, failure, guest)
     elif volume is not None:
         yield from _check_type(line, volume)
+        yield from _check_subvolume(line, volume)
         yield from _check_device_name(line, volume, guest, targets)
 
 
@@ -119,6 +120,24 @@ def can_mount(written: str, found: str) -> bool:
     if found == "swap" or "swap" in words:
         return found == written
     return bool(words & {"", "auto", "none", found, *_ALSO_MOUNTED_BY.get(found, ())})
+
+
+def missing_subvolume(entry: Entry, volume: Volume) -> str:
+    """Return the option of `entry` that names a subvolume which the btrfs on `volume` has not; "" if none does.
+
+    A plain directory is none, and where the subvolumes could not be listed nothing is missed (source: btrfs(5)).
+    """
+    known = volume.content.subvolumes if volume.content is not None else None
+    if known is None or volume.type != "btrfs" or entry.is_root:  # the root is mounted already
+        return ""
+    options = entry.mount_options
+    path, number = options.get("subvol", "").strip("/"), options.get("subvolid", "")
+    if path and path not in {known_path for _, known_path in known}:
+        return f"subvol={options['subvol']}"
+    is_top = number in {"", "0", "5"}
+    if not is_top and not (number.isascii() and number.isdigit() and int(number) in {id_ for id_, _ in known}):
+        return f"subvolid={number}"
+    return ""
 
 
 # One kernel driver mounts ext2, ext3 and ext4, but as ext3 it wants a journal, and none of ext4's features.
@@ -191,6 +210,18 @@ def _check_type(line: Line, volume: Volume) -> Iterator[Finding]:
             evidence=f"the superblock on {volume.place} says {volume.type}",
             remedy=f"write {volume.type} in the third field, or name the file system that is meant",
             device=volume.members[0],
+        )  # fmt: skip
+
+
+def _check_subvolume(line: Line, volume: Volume) -> Iterator[Finding]:
+    option = missing_subvolume(line.entry, volume)
+    if option and volume.content is not None:
+        known = sorted(path for _, path in volume.content.subvolumes or ())
+        yield finding_on(
+            line, Code.SUBVOLUME_MISSING, severity_of_loss(line.entry),
+            f"the btrfs on {volume.place} has no such subvolume ({option}): {effect_of_loss(line.entry)}",
+            evidence=f"its subvolumes: {', '.join(known[:16]) or 'none'}",
+            remedy="name one that is there, or take the option out", device=volume.members[0],
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from fstab_check.codes import Code
 from fstab_check.facts import FstabFile, PathKind, RootFilesystem
 from fstab_check.fstab import FSTAB
 from fstab_check.guest import Refused, refusals
-from fstab_check.layout import ENCRYPTED_TYPES, MEMBER_TYPES, Volume, with_unmountable
+from fstab_check.layout import ENCRYPTED_TYPES, MEMBER_TYPES, Volume, with_subvolumes, with_unmountable
 from fstab_check.mount_check import NOT_MOUNTED, check_mounted, is_of_paths, reason_of
 from fstab_check.survey import Survey
 from migration.disk import DiskRole
@@ -54,6 +54,7 @@ def find_roots(g: guestfs.GuestFS, survey: Survey) -> tuple[Survey, list[RootFil
     seen: list[str] = []
     found: list[RootFilesystem] = []
     unmountable: dict[str, str] = {}
+    subvolumes: dict[str, frozenset[tuple[int, str]]] = {}
     tried_btrfs = set()
     for volume in survey.layout.volumes():
         if volume.content is None or volume.type in NOT_MOUNTED:
@@ -64,7 +65,7 @@ def find_roots(g: guestfs.GuestFS, survey: Survey) -> tuple[Survey, list[RootFil
             tried_btrfs.add(volume.content.uuid)
         path = survey.paths.get(volume.name, "")
         try:
-            found += _roots_on(g, volume, path)
+            found += _roots_on(g, volume, path, subvolumes)
         except Refused as refusal:
             reason = reason_of(refusal, volume.name)
             seen.append(f"{volume.name} {volume.type}, which cannot be looked into: {reason}")
@@ -75,7 +76,8 @@ def find_roots(g: guestfs.GuestFS, survey: Survey) -> tuple[Survey, list[RootFil
     system = {disk.name.index for disk in survey.layout.disks if disk.role is DiskRole.SYSTEM}
     # sorted() is stable: among equals the order of the disks stays.
     roots = sorted(found, key=lambda root: (not root.volume.disks & system, not root.has_fstab))
-    return replace(survey, layout=with_unmountable(survey.layout, unmountable)), roots
+    layout = with_subvolumes(with_unmountable(survey.layout, unmountable), subvolumes)
+    return replace(survey, layout=layout), roots
 
 
 def mount_root(
@@ -156,16 +158,23 @@ def _leads_somewhere(g: guestfs.GuestFS, path: str) -> bool:
         return False
 
 
-def _roots_on(g: guestfs.GuestFS, volume: Volume, path: str) -> list[RootFilesystem]:
-    """Return the root that is on `volume`, if any. Raises `Refused`."""
+def _roots_on(
+    g: guestfs.GuestFS, volume: Volume, path: str, subvolumes: dict[str, frozenset[tuple[int, str]]]
+) -> list[RootFilesystem]:
+    """Return the root that is on `volume`, if any, and note what subvolumes it has. Raises `Refused`."""
     with _mounted(g, path, ""):
         check_mounted(g, volume.type, path)
         if volume.type in _NEVER_ROOT:
             return []
-        subvolumes = _subvolumes(g) if volume.type == "btrfs" else []
+        names = []
+        if volume.type == "btrfs" and volume.content is not None:
+            listed = _list_subvolumes(g)
+            names = _worth_a_look(listed or frozenset())
+            if listed is not None:
+                subvolumes[volume.content.uuid] = listed
         if _looks_like_root(g):
             return [_root_here(g, volume, "")]  # further subvolumes would be its snapshots
-    for subvolume in subvolumes:
+    for subvolume in names:
         with _mounted(g, path, subvolume):
             if _looks_like_root(g):
                 return [_root_here(g, volume, subvolume)]
@@ -181,15 +190,20 @@ def _root_here(g: guestfs.GuestFS, volume: Volume, subvolume: str) -> RootFilesy
     )
 
 
-def _subvolumes(g: guestfs.GuestFS) -> list[str]:
-    """Return the subvolumes of the mounted btrfs that are worth a look beside the default one."""
+def _list_subvolumes(g: guestfs.GuestFS) -> frozenset[tuple[int, str]] | None:
+    """Return id and path of each subvolume of the mounted btrfs; None where the bindings cannot name them."""
     with refusals(g):
-        # One with a comma in its name cannot be said in mount options.
         try:
             listed = g.btrfs_subvolume_list("/")
-        except UnicodeDecodeError:  # of any of them: the bindings then name none
-            return []
-        names = [name for entry in listed if "," not in (name := entry["btrfssubvolume_path"])]
+        except UnicodeDecodeError:  # of any of them
+            return None
+    return frozenset((entry["btrfssubvolume_id"], entry["btrfssubvolume_path"]) for entry in listed)
+
+
+def _worth_a_look(subvolumes: Collection[tuple[int, str]]) -> list[str]:
+    """Return the paths in which a root may be, beside the default one."""
+    # One with a comma in its name cannot be said in mount options.
+    names = [path for _, path in sorted(subvolumes) if "," not in path]
     usual = [name for name in _USUAL_SUBVOLUMES if name in names]
     return [*usual, *(name for name in names if name not in usual)][: MAX_SUBVOLUMES - 1]
 

@@ -25,7 +25,7 @@ from fstab_check.line_check import can_mount
 from fstab_check.unit_files import Units
 from migration.device import DeviceName
 from migration.disk import DiskRole
-from migration.verdict import Severity
+from migration.verdict import Outcome, Severity
 from tests.fstab_check_fixtures import (
     DATA_LINE,
     DATA_UUID,
@@ -110,8 +110,13 @@ def whole(name: str, code: Code, severity: Severity, number: int | None, text: s
     return pytest.param(code, severity, number, text, facts, id=name)
 
 
+SUBVOLUMES = with_disks(
+    data_disk(3, content=replace(filesystem("btrfs", "b" * 8), subvolumes=frozenset({(256, "@data")})))
+)
+
 # One row for each code at least; a test below sees to it.
 ROWS = [
+    line("subvolume", Code.SUBVOLUME_MISSING, ERROR, f"UUID={'b' * 8} /b btrfs subvol=@no 0 0", layout=SUBVOLUMES),
     whole("no-fstab", Code.FSTAB_MISSING, ERROR, None, "", file=FstabFile(failure=Code.FSTAB_MISSING, evidence="x")),
     whole(
         "fifo", Code.FSTAB_UNREADABLE, ERROR, None, "", file=FstabFile(failure=Code.FSTAB_UNREADABLE, evidence="a fifo")
@@ -518,3 +523,22 @@ def test_remedy_does_not_name_what_the_line_has() -> None:
     for options, is_advised in (("defaults", True), ("defaults,nofail", False)):
         verdict = judge(GOOD_FSTAB + f"UUID=dead /gone ext4 {options} 0 0\n")
         assert ("nofail" in finding(verdict, Code.TAG_UNMATCHED).remedy) == is_advised
+
+
+@pytest.mark.parametrize(
+    ("options", "is_missing"),
+    [
+        ("subvol=@data", False), ("subvol=/@data/", False), ("subvolid=256", False), ("subvolid=5", False),
+        ("subvol=/", False), ("subvol=@none", True), ("subvolid=300", True), ("subvolid=x", True), ("defaults", False),
+    ],
+)  # fmt: skip
+def test_subvolume_that_a_btrfs_has_not_is_missed(options: str, *, is_missing: bool) -> None:
+    verdict = judge(GOOD_FSTAB + f"UUID={'b' * 8} /b btrfs {options} 0 0\n", layout=SUBVOLUMES)
+    assert (Code.SUBVOLUME_MISSING in {found.code for found in verdict.findings}) == is_missing
+    assert all((forecast.outcome is Outcome.EMERGENCY) == is_missing for forecast in verdict.forecasts)
+
+
+def test_subvolumes_that_nobody_listed_are_not_missed() -> None:
+    layout = with_disks(data_disk(3, content=filesystem("btrfs", "b" * 8)))
+    verdict = judge(GOOD_FSTAB + f"UUID={'b' * 8} /b btrfs subvol=@none 0 0\n", layout=layout)
+    assert verdict.is_clean
