@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from fstab_check.arrival import arrive
 from fstab_check.boot_effect import severity_of_loss
 from fstab_check.codes import Code
 from fstab_check.facts import Guest, Line, PathKind
@@ -22,6 +23,7 @@ from fstab_check.mountpoint_check import normal_path
 from fstab_check.patch import Change, FilePatch, Left
 from fstab_check.sources import SourceKind
 from fstab_check.stable_name import uuid_tag
+from migration.target import ALL_TARGETS
 from migration.verdict import Severity
 
 SOURCE, TYPE, OPTIONS = 0, 2, 3
@@ -178,10 +180,24 @@ def _plan_failure(edit: _Edit, failure: Code, lines: Sequence[Line], guest: Gues
         edit.left.append("which file system is meant to be the root is not certain")
     elif failure in _MAY_BE_UNREAD and _has_unread(guest):
         edit.left.append("it may be on a disk that could not be examined")
+    elif failure in _ABSENT and not entry.is_noauto and (other := _would_mount(edit.line, guest)):
+        # nofail keeps no boot from mounting another disk there.
+        edit.disabled = f"its disk was left behind, and {other} may get its name"
+        edit.reasons.append("the name would mean another disk over there")
+        edit.is_gone = True
     elif failure in _ABSENT | _BY_SERIAL_OR_SLOT:
         _plan_nofail(edit, NOFAIL, "what it names is not there")
     else:
         edit.left.append(_WHY_LEFT.get(failure, f"it leads nowhere ({failure})"))
+
+
+def _would_mount(line: Line, guest: Guest) -> str:
+    """Return the disk that answers to the name of one which is not there, on some target; "" if none does."""
+    for target in ALL_TARGETS if line.source.kind is SourceKind.DEVICE else ():
+        there = arrive(line.source, guest, target)
+        if there.volume is not None and there.failure is None:
+            return there.volume.place
+    return ""
 
 
 def _plan_nofail(edit: _Edit, words: Collection[str], reason: str) -> None:

@@ -54,12 +54,19 @@ On its own bus a link by a slot (`/dev/disk/by-path`) is foretold as unknown, so
 WAIT = "60s"  # an emulated machine among others takes that long to see its disks
 AT_ONCE = 3  # machines that run side by side
 LIMIT = 1800.0  # seconds for a boot, on a machine that has other work too
-# Has the guest say before its login prompt what is mounted where, by UUID.
-TELLER = "serial-getty@ttyS0.service.d/tell.conf"
+# Has the guest say before its login prompt what is mounted where, by UUID. What is behind nofail is waited for by
+# nothing else, and would come too late on a busy machine.
 _TELL = (
-    "[Service]\n"
-    f"ExecStartPre=-/bin/sh -c 'findmnt -rn -o TARGET,UUID | sed s/^/{TOLD}/ > /dev/console'\n"
-)  # fmt: skip
+    "[Unit]\nAfter=basic.target\n[Service]\nType=oneshot\nTimeoutStartSec=infinity\n"
+    "ExecStart=/bin/sh -c 'for i in $(seq 90); do systemctl list-jobs "
+    """| grep -qE "[.](mount|device|swap)|fsck" || break; sleep 1; done'\n"""
+    f"ExecStart=/bin/sh -c 'findmnt -rn -o TARGET,UUID | sed s/^/{TOLD}/ > /dev/console'\n"
+)
+TELLER = (
+    ("ferry-teller.service", _TELL),
+    ("multi-user.target.d/tell.conf", "[Unit]\nWants=ferry-teller.service\nAfter=ferry-teller.service\n"),
+    ("serial-getty@ttyS0.service.d/tell.conf", "[Unit]\nAfter=ferry-teller.service\n"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +122,7 @@ class Matrix:
         disk_set = self._sets.make(cell.disk_set)
         told = f"{CONSOLE} {FAST} {cell.command_line}".strip()
         disks = disk_set.make_guest(folder, fstab=cell.fstab, command_line=told, device_timeout=WAIT)
-        _plant_units(disks[0].path, disk_set.layout, folder, [(TELLER, _TELL), *cell.units])
+        _plant_units(disks[0].path, disk_set.layout, folder, [*TELLER, *cell.units])
         return disks
 
     def foretell(self, cell: Cell) -> Forecast:
