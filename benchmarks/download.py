@@ -14,21 +14,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import random
-import statistics
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks import contenders
 from benchmarks.contenders import Place, Way
-from benchmarks.measure import MIB, Cost, measure
+from benchmarks.measure import MIB
+from benchmarks.rounds import compare, machine, write_disk
 from benchmarks.web_server import BUCKET, nginx
 from image_download.sparse_file import crc64_of_file
 from migration.disk import DiskFormat, DiskRole
@@ -79,17 +77,6 @@ CASES: dict[str, tuple[Packing, dict[str, Way]]] = {
 }
 
 
-def write_disk(path: Path, size: int) -> None:
-    """Write a disk of `size` bytes: of every 2 MiB a quarter random, a quarter text, the rest a hole."""
-    source = random.Random(0)  # noqa: S311  # the same disk every time
-    text = b"a line of a log file, much like the others\n" * (MIB // 86)
-    with path.open("wb") as file:
-        file.truncate(size)
-        for offset in range(0, size, 2 * MIB):
-            file.seek(offset)
-            file.write(source.randbytes(MIB // 2) + text)
-
-
 @contextmanager
 def served(folder: Path, size: int) -> Iterator[dict[Packing, Place]]:
     """Make the objects and serve them; yields each by its packing."""
@@ -119,48 +106,6 @@ def _object(path: Path, packing: Packing, disk_size: int, crc: int) -> ExportedO
     )  # fmt: skip
 
 
-def run_case(name: str, ways: dict[str, Way], place: Place, folder: Path, rounds: int) -> list[dict[str, object]]:
-    """Run every way in turn, as often as there are rounds; print and return a row for each."""
-    costs: dict[str, list[Cost]] = {way: [] for way in ways}
-    for _ in range(rounds):
-        for way, run in ways.items():
-            costs[way].append(measure(lambda empty, run=run: run(place, empty), folder))  # type: ignore[misc]
-    ours = statistics.median(cost.wall for cost in costs["ferry"])
-    rows = []
-    print(f"\n{name}: {place.exported.size / MIB:.0f} MiB object, {rounds} rounds")
-    for way, found in costs.items():
-        wall, cpu, memory, disk = (
-            statistics.median(getattr(cost, field) for cost in found) for field in ("wall", "cpu", "memory", "disk")
-        )
-        quickest, slowest = min(cost.wall for cost in found), max(cost.wall for cost in found)
-        rows.append(
-            {
-                "name": f"{name}: {way}", "median_s": round(wall, 3), "cpu_s": round(cpu, 3),
-                "peak_rss_mib": round(memory, 1), "disk_mib": round(disk, 1), "ratio_to_ours": round(wall / ours, 3),
-                "min_s": round(quickest, 3), "max_s": round(slowest, 3),
-            }
-        )  # fmt: skip
-        print(
-            f"  {way:20}{wall:7.2f} s ({quickest:.2f} to {slowest:.2f})"
-            f"   {wall / ours:6.2f} x ours   cpu {cpu:6.2f} s   memory {memory:5.0f} MiB   disk {disk:6.0f} MiB",
-            flush=True,
-        )
-    return rows
-
-
-def _machine() -> str:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.machine(),
-    )
-    return f"{os.cpu_count()} cores ({model}), {memory:.0f} GiB of memory, Python {platform.python_version()}"
-
-
 def main() -> None:
     """Measure all cases, print a table, and write the same as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -172,7 +117,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the results go (default: none)")
     options = parser.parse_args()
     rows: list[dict[str, object]] = []
-    print(_machine())
+    print(machine())
     with tempfile.TemporaryDirectory(prefix="ferry-benchmark-", dir=options.folder) as name:
         folder = Path(name)
         folder.chmod(0o755)  # nginx's workers are another user
@@ -180,9 +125,13 @@ def main() -> None:
             for case in options.case or CASES:
                 packing, ways = CASES[case]
                 chosen = {way: run for way, run in ways.items() if not options.way or way in {"ferry", *options.way}}
-                rows += run_case(case, chosen, places[packing], folder, options.rounds)
+                place = places[packing]
+                contenders_here = {way: partial(run, place) for way, run in chosen.items()}
+                rows += compare(
+                    f"{case}: {place.exported.size / MIB:.0f} MiB object", case, contenders_here, folder, options.rounds
+                )
     if options.json:
-        document = {"machine": _machine(), "disk_mib": options.size, "rounds": options.rounds, "cases": rows}
+        document = {"machine": machine(), "disk_mib": options.size, "rounds": options.rounds, "cases": rows}
         options.json.parent.mkdir(exist_ok=True)
         options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 

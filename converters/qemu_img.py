@@ -32,6 +32,10 @@ COMPRESSIBLE = frozenset({DiskFormat.QCOW2, DiskFormat.VMDK})
 OnShare = Callable[[float], None]
 
 
+def no_share(share: float) -> None:
+    """Take no notice of how much is done."""
+
+
 class Compression(StrEnum):
     """An algorithm, spelled as qcow2 spells it."""
 
