@@ -93,7 +93,6 @@ LINES = tuple(
 # Whether a link by the slot is there on its own bus nobody can know beforehand: not booted on that.
 BY_SLOT = (
     ("link by a virtio slot", "two", "/dev/disk/by-path/pci-0000:00:05.0-part1 /data ext4 nofail 0 0\n"),
-    ("virtio slot, needed", "two", "/dev/disk/by-path/virtio-pci-0000:00:05.0-part1 /data ext4 defaults 0 0\n"),
 )  # fmt: skip
 
 # Those that need a root line or a kernel command line of their own.
@@ -129,7 +128,6 @@ REPAIRED = (
 
 # And these, where GRUB has to find another `root=` in the configuration that was mended.
 REPAIRED_BOOT_LOADERS = (
-    ("root= by virtio name, a data disk by Xen name", "gpt", "/dev/xvdb1 /data ext4 defaults 0 0\n", "root=/dev/vda2"),
     ("root= by Xen name, a data disk left behind", "uefi", "/dev/xvdd1 /data ext4 defaults 0 0\n", "root=/dev/xvda2"),
 )  # fmt: skip
 
