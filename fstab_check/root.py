@@ -143,17 +143,16 @@ def _kind_of(g: guestfs.GuestFS, path: str) -> PathKind:
         if g.is_file(path, followsymlinks=True):
             return PathKind.FILE
         # `exists` does not follow a symlink: one that leads nowhere would be there.
-        is_there = g.exists(path) and not g.is_symlink(path)
-        return PathKind.OTHER if is_there or _leads_somewhere(g, path) else PathKind.MISSING
+        if not g.exists(path) or (g.is_symlink(path) and not _leads_somewhere(g, path)):
+            return PathKind.MISSING
+        return PathKind.OTHER
 
 
-def _leads_somewhere(g: guestfs.GuestFS, path: str) -> bool:
-    """Return whether `path` is a symlink to something that is there, as a device or a socket may be."""
-    if not g.is_symlink(path):
-        return False
+def _leads_somewhere(g: guestfs.GuestFS, symlink: str) -> bool:
+    """Return whether `symlink` leads to something that is there, as a device or a socket may be."""
     try:
         with refusals(g):
-            return bool(g.exists(g.realpath(path)))
+            return bool(g.exists(g.realpath(symlink)))
     except (Refused, UnicodeDecodeError):
         return False
 
