@@ -8,20 +8,16 @@ and `sha256sum`. Wall time ends when the file system is synced; medians of inter
 
 from __future__ import annotations
 
-import argparse
-import json
 import subprocess
 import tempfile
 from functools import partial
 from pathlib import Path
 
 from benchmarks.measure import MIB, Contender
-from benchmarks.rounds import compare, machine, write_disk
+from benchmarks.rounds import compare, machine, options_parser, write_disk, write_results
 from converters.convert import convert_file, write_image
 from converters.qemu_img import ImageFile
 from migration.disk import Disk, DiskFormat, DiskRole
-
-RESULTS = Path(__file__).parent / "results" / "convert.json"
 
 # What one types, by the name of the case: format, whether it is compressed, and the options that say so.
 CASES: dict[str, tuple[DiskFormat, bool, tuple[str, ...]]] = {
@@ -76,13 +72,7 @@ def contenders(disk: Disk, to: DiskFormat, options: tuple[str, ...], *, compress
 
 def main() -> None:
     """Measure all cases, print a table, and write the same as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=2048, metavar="MIB", help="of the disk (default: 2048)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each way runs (default: 5)")
-    parser.add_argument("--case", action="append", choices=CASES, help="only this case; may be repeated")
-    parser.add_argument("--folder", type=Path, help="where to work (default: the temporary directory)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the results go (default: none)")
-    options = parser.parse_args()
+    options = options_parser(__doc__, CASES).parse_args()
     rows: list[dict[str, object]] = []
     print(machine())
     with tempfile.TemporaryDirectory(prefix="ferry-benchmark-", dir=options.folder) as name:
@@ -96,10 +86,7 @@ def main() -> None:
             to, compress, words = CASES[case]
             ways = contenders(disk, to, words, compress=compress)
             rows += compare(f"{case}: disk of {options.size} MiB", case, ways, folder, options.rounds)
-    if options.json:
-        document = {"machine": machine(), "disk_mib": options.size, "rounds": options.rounds, "cases": rows}
-        options.json.parent.mkdir(exist_ok=True)
-        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write_results(options, rows)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ of an archive's way alone.
 
 from __future__ import annotations
 
-import argparse
-import json
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -26,13 +24,12 @@ from pathlib import Path
 from benchmarks import contenders
 from benchmarks.contenders import Place, Way
 from benchmarks.measure import MIB
-from benchmarks.rounds import compare, machine, write_disk
+from benchmarks.rounds import compare, machine, options_parser, write_disk, write_results
 from benchmarks.web_server import BUCKET, nginx
 from image_download.sparse_file import crc64_of_file
 from migration.disk import DiskFormat, DiskRole
 from migration.exported_object import ExportedObject, Packing
 
-RESULTS = Path(__file__).parent / "results" / "download.json"
 DISKS = 5  # of the case with several at once
 
 
@@ -108,13 +105,8 @@ def _object(path: Path, packing: Packing, disk_size: int, crc: int) -> ExportedO
 
 def main() -> None:
     """Measure all cases, print a table, and write the same as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=2048, metavar="MIB", help="of the disk (default: 2048)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each way runs (default: 5)")
-    parser.add_argument("--case", action="append", choices=CASES, help="only this case; may be repeated")
+    parser = options_parser(__doc__, CASES)
     parser.add_argument("--way", action="append", help="only this way, beside ours; may be repeated")
-    parser.add_argument("--folder", type=Path, help="where to work (default: the temporary directory)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the results go (default: none)")
     options = parser.parse_args()
     rows: list[dict[str, object]] = []
     print(machine())
@@ -130,10 +122,7 @@ def main() -> None:
                 rows += compare(
                     f"{case}: {place.exported.size / MIB:.0f} MiB object", case, contenders_here, folder, options.rounds
                 )
-    if options.json:
-        document = {"machine": machine(), "disk_mib": options.size, "rounds": options.rounds, "cases": rows}
-        options.json.parent.mkdir(exist_ok=True)
-        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write_results(options, rows)
 
 
 if __name__ == "__main__":

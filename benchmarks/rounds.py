@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import platform
 import random
 import statistics
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.measure import MIB, Contender, Cost, measure
@@ -69,3 +71,22 @@ def machine() -> str:
         platform.machine(),
     )
     return f"{os.cpu_count()} cores ({model}), {memory:.0f} GiB of memory, Python {platform.python_version()}"
+
+
+def options_parser(description: str | None, cases: Collection[str]) -> argparse.ArgumentParser:
+    """Return a parser of what every comparison over a disk takes; `description` is the module's docstring."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=2048, metavar="MIB", help="of the disk (default: 2048)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each way runs (default: 5)")
+    parser.add_argument("--case", action="append", choices=cases, help="only this case; may be repeated")
+    parser.add_argument("--folder", type=Path, help="where to work (default: the temporary directory)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the results go (default: none)")
+    return parser
+
+
+def write_results(options: argparse.Namespace, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write the rows, and what they were measured on and with, where `--json` says, if it does."""
+    if options.json:
+        document = {"machine": machine(), "disk_mib": options.size, "rounds": options.rounds, "cases": rows}
+        options.json.parent.mkdir(exist_ok=True)
+        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
