@@ -81,9 +81,23 @@ class PrefectServer:
         return {artifact["key"]: artifact["data"] for artifact in found}
 
     def logs(self, run_id: str) -> str:
-        """Return all log lines of the run."""
+        """Return all log lines of the run that have reached the server."""
         found = self.ask("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}, "limit": 200})
         return "\n".join(line["message"] for line in found)
+
+    def all_logs(self, run_id: str) -> str:
+        """Return all log lines of a run that completed or failed, its last one included.
+
+        A run sends its lines in batches: the last may reach the server after the state.
+        """
+        asked = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_DESC", "limit": 5}
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            for line in self.ask("POST", "/logs/filter", asked):
+                if line["name"] == "prefect.flow_runs" and line["message"].startswith("Finished in state"):
+                    return self.logs(run_id)
+            time.sleep(0.2)
+        raise AssertionError(f"run {run_id} never said that it is finished:\n{self.logs(run_id)}")
 
     def run(self, *argv: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run one of the project's programs in the project's directory against this server."""

@@ -42,13 +42,13 @@ def test_mismatch_seen_in_the_bucket_stops_before_the_download(
         report = prefect_server.artifacts(refused)["migration-report"]
         assert "Looked at in the bucket before the download" in report
         assert "/srv/archive" in report
-        assert "Traceback" not in prefect_server.logs(refused)
+        assert "Traceback" not in prefect_server.all_logs(refused)
 
         warned = start(prefect_server, {**given, "on_fstab_mismatch": "warn"})
         assert prefect_server.wait_for(warned, *ENDED)[0] == "COMPLETED"
         assert len(list((tmp_path / "w" / "images").iterdir())) == 2
         assert cloud.count("ExportImage") == 1
-        assert cloud.access_key_secret not in prefect_server.logs(refused) + prefect_server.logs(warned)
+        assert cloud.access_key_secret not in prefect_server.all_logs(refused) + prefect_server.all_logs(warned)
 
 
 def test_archives_are_judged_by_the_system_disk_before_the_data_disks_are_fetched(

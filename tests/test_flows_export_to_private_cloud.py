@@ -101,7 +101,7 @@ def test_literal_command_moves_a_real_server(
     flow = {"flows": {"name": {"any_": [NAME]}}}
     [run] = prefect_server.ask("POST", "/flow_runs/filter", {**flow, "sort": "EXPECTED_START_TIME_DESC", "limit": 1})
     state = prefect_server.wait_for(run["id"], "COMPLETED", "FAILED", "CRASHED")
-    logs = prefect_server.logs(run["id"])
+    logs = prefect_server.all_logs(run["id"])
     assert state[0] == "COMPLETED", f"{state[1]}\n{logs}"
     for disk in demo_disks:
         assert sha256(tmp_path / "w" / "disks" / f"{disk.stem}.raw") == sha256(disk.path)
@@ -135,7 +135,7 @@ def test_mismatch_stops_before_converting_unless_only_a_warning_is_wanted(
         assert "/etc/fstab does not match the exported disks" in message
         assert list((tmp_path / "w" / "images").iterdir()) == []
         assert "/srv/archive" in prefect_server.artifacts(refused)["migration-report"]
-        assert "Traceback" not in prefect_server.logs(refused)
+        assert "Traceback" not in prefect_server.all_logs(refused)
 
         # To save money, the objects are deleted once the disks are home: they are not needed any more.
         for found in cloud.objects(BUCKET):

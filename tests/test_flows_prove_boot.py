@@ -146,7 +146,7 @@ def test_run_boots_what_it_has_made(
     assert "ferry-demo: boot complete, 3 of 3 file systems mounted" in report
     assert "ferry-demo: /data is mounted from /dev/vdb1, contents proven" in (tmp_path / "w/console.log").read_text()
     assert json.loads((tmp_path / "w/journal.json").read_text())["steps"]["boot-test"]["proof"]["failed"] == []
-    assert "Boot test on virtio" in prefect_server.logs(started)
+    assert "Boot test on virtio" in prefect_server.all_logs(started)
 
 
 @pytest.mark.slow
@@ -167,7 +167,7 @@ def test_guest_that_passes_the_check_and_does_not_boot_fails_the_run(
     report = prefect_server.artifacts(started)["migration-report"]
     assert "nothing stands in the way" in report
     assert "**The run stopped:** boot test on virtio: does not boot" in report
-    assert "Traceback" not in prefect_server.logs(started)
+    assert "Traceback" not in prefect_server.all_logs(started)
 
 
 @pytest.mark.slow

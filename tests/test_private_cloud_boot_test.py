@@ -230,6 +230,7 @@ def test_emulator_that_was_too_slow_is_not_called_a_broken_guest(
     panics: int, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_tool: ToolMaker
 ) -> None:
     monkeypatch.setattr("private_cloud.boot_test.kvm_works", lambda: False)
+    monkeypatch.setattr("private_cloud.observation.SETTLING", 0.5)
     tries = tmp_path / "tries"
     fake_tool(
         "qemu-system-x86_64",

@@ -117,6 +117,7 @@ def test_script_tells_what_is_mounted_here(shell: str, tmp_path: Path) -> None:
     (tmp_path / "fstab").write_bytes(FSTAB.encode())
     [script] = [text for path, text in witness_files(NONCE).items() if path.endswith(".sh")]
     script = script.replace(">/dev/ttyS0", f">>{port}").replace("/etc/fstab", str(tmp_path / "fstab"))
+    script = script.replace("sleep ", f"{programs}/sleep ")  # busybox has one of its own
     (tmp_path / "witness.sh").write_text(script)
     words = [shell, "sh"] if shell == "busybox" else [shell]
     env = {"LC_ALL": "C", "PATH": f"{programs}:{os.environ['PATH']}"}
