@@ -22,10 +22,10 @@ from benchmarks.direct_look import DirectGuest, NeedsAppliance
 from benchmarks.measure import Cost, measure
 from fstab_check.examine import read_guest
 from fstab_check.facts import Guest
-from fstab_check.guest import open_guest
 from fstab_check.root import find_roots
 from fstab_check.survey import Survey, survey_guest
 from migration.acceleration import kvm_works
+from migration.appliance import open_guest
 from migration.device import DeviceName
 from migration.disk import Disk
 from migration.errors import MigrationError

@@ -33,6 +33,7 @@ from migration.workspace import Workspace
 log = logging.getLogger(__name__)
 
 SECTOR = 512
+AT_ONCE = len(os.sched_getaffinity(0))  # conversions; each keeps a core busy, and compression all of them
 PHASES = 3  # converting, proving, computing the digest: each reads the disk or the image once
 
 
@@ -103,13 +104,9 @@ def convert_file(
     `CorruptData` (the proof failed; `SourceChanged` if someone wrote to the disk meanwhile),
     `CommandFailed`, `ToolMissing`, `Interrupted`.
     """
-    _check_request(disk, to, compress=compress)
+    check_request(disk, to, compress=compress)
     source = ImageFile(path=disk.path.absolute(), format=disk.format)
-    target = _target(disk, directory.absolute(), to)
-    if target.exists() and target.samefile(source.path):
-        raise InvalidInput(f"{target}: the image would replace the disk it is made of", "choose another folder")
-    if target.exists() and not overwrite:
-        raise InvalidInput(f"{target} is there already", "choose another folder, or say --overwrite to replace it")
+    target = check_target(disk, directory, to, overwrite=overwrite)
     qemu_img.check_stands_alone(source, disk.base)
     read = [source.path] if disk.base is None else [source.path, disk.base]
     before = [fingerprint_of(path) for path in read]
@@ -183,7 +180,18 @@ def write_image(
     qemu_img.convert(source, made, compression=compression, on_share=on_share, stop=stop)
 
 
-def _check_request(disk: Disk, to: DiskFormat, *, compress: bool) -> None:
+def check_target(disk: Disk, directory: Path, to: DiskFormat, *, overwrite: bool) -> Path:
+    """Return where the image of `disk` will lie, or raise `InvalidInput` if that place is taken."""
+    target = _target(disk, directory.absolute(), to)
+    if target.exists() and any(target.samefile(path) for path in (disk.path, disk.base) if path is not None):
+        raise InvalidInput(f"{target}: the image would replace the disk it is made of", "choose another folder")
+    if target.exists() and not overwrite:
+        raise InvalidInput(f"{target} is there already", "choose another folder, or say --overwrite to replace it")
+    return target
+
+
+def check_request(disk: Disk, to: DiskFormat, *, compress: bool) -> None:
+    """Raise `InvalidInput` where the disk cannot be meant, or the format has no compression."""
     if compress and to not in COMPRESSIBLE:
         able = " and ".join(sorted(COMPRESSIBLE))
         raise InvalidInput(f"{to} images cannot be compressed", f"{able} can; or leave compression off")
@@ -276,4 +284,5 @@ def _sha256(path: Path, on_share: Callable[[float], None], stop: Stop | None) ->
 def _proof(disk: Disk, to: DiskFormat) -> str:
     """Say what was shown, for the report; what the disk itself was shown to be, its own `proof` says."""
     checked = "; qemu-img check: no errors" if to in qemu_img.CHECKABLE else ""
-    return f"qemu-img compare: identical to {disk.path.name}{checked}"
+    over = f" (a layer over {disk.base.name})" if disk.base is not None else ""
+    return f"qemu-img compare: identical to {disk.path.name}{over}{checked}"

@@ -35,12 +35,9 @@ def find_extents(image: ImageFile, base: Path | None = None, *, stop: Stop | Non
 
     None where something in it has no place in a file, as a compressed cluster has not.
     """
-    told: list[dict[str, Any]] = json.loads(
-        run(["qemu-img", "map", "--output=json", "-f", image.format, os.fspath(image.path)], stop=stop)
-    )
     files = [image.path] if base is None else [image.path, base]
     extents: list[Extent] = []
-    for part in told:
+    for part in _map(image, stop):
         if part["zero"] or not part["data"]:
             continue
         if "offset" not in part or part["depth"] >= len(files):
@@ -49,6 +46,17 @@ def find_extents(image: ImageFile, base: Path | None = None, *, stop: Stop | Non
             Extent(start=part["start"], length=part["length"], path=files[part["depth"]], offset=part["offset"])
         )
     return extents
+
+
+def count_data(image: ImageFile, *, stop: Stop | None = None) -> int:
+    """Return how many bytes of the disk are not known to be zeros."""
+    return sum(part["length"] for part in _map(image, stop) if part["data"] and not part["zero"])
+
+
+def _map(image: ImageFile, stop: Stop | None) -> list[dict[str, Any]]:
+    argv = ["qemu-img", "map", "--output=json", "-f", image.format, os.fspath(image.path)]
+    told: list[dict[str, Any]] = json.loads(run(argv, stop=stop))
+    return told
 
 
 class ExtentReader:

@@ -182,7 +182,7 @@ def _launch() -> str:
     import tempfile  # noqa: PLC0415
 
     from ferry.interruptible import run_interruptible  # noqa: PLC0415
-    from fstab_check.guest import open_guest  # noqa: PLC0415
+    from migration.appliance import open_guest  # noqa: PLC0415
     from migration.disk import Disk, DiskFormat, DiskRole  # noqa: PLC0415
 
     with tempfile.NamedTemporaryFile(suffix=".raw") as file:

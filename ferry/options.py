@@ -40,6 +40,13 @@ target_option = click.option(
     help="What the disks will hang on: virtio, scsi, sata, ide, nvme, xen, vmware. May be repeated.  [default: all]",
 )
 
+shrink_option = click.option(
+    "--shrink/--no-shrink",
+    default=True,
+    show_default=True,
+    help="Leave out the free space inside the guest's file systems.",
+)
+
 
 def workspace_option(*, required: bool) -> Callable[[F], F]:
     """Return `--workspace`."""

@@ -23,6 +23,7 @@ from flows.parameters import (
     OnFstabMismatch,
     Prefix,
     Region,
+    Shrink,
     Targets,
     Transfer,
     WorkspacePath,
@@ -54,6 +55,7 @@ def export_to_private_cloud(
     formats: Formats = [DiskFormat.QCOW2],  # noqa: B006  # never changed, and shown as the default
     on_fstab_mismatch: OnFstabMismatch = "fail",
     targets: Targets = list(ALL_TARGETS),  # noqa: B006
+    shrink: Shrink = True,
     boot_test: BootTest = False,
     credentials_block: str = "",
     endpoints: Endpoints = Endpoints(),  # noqa: B008  # frozen
@@ -89,7 +91,15 @@ def export_to_private_cloud(
                 targets=tuple(targets), draft=draft, running=running,
             )  # fmt: skip
             draft.add(disks=homeward.bring(exported))
-            check_and_convert(space, draft, formats, on_fstab_mismatch, tuple(targets), running)
+            check_and_convert(
+                space,
+                draft,
+                formats,
+                on_fstab_mismatch,
+                tuple(targets),
+                running,
+                leave_out_free_space=shrink,
+            )
             if boot_test:
                 prove_boot(space, draft, targets[0], on_fstab_mismatch, running)
     return outcome_of_run(draft.report)

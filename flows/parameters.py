@@ -82,6 +82,14 @@ Targets = Annotated[
         "wrong on all of them stops the run where a mismatch does. The first is the one that boot_test boots on",
     ),
 ]
+Shrink = Annotated[
+    bool,
+    Field(
+        title="Leave out free space",
+        description="Do not convert what the guest has deleted: the free space inside its file systems (ext2, ext3, "
+        "ext4, xfs, btrfs, vfat) is trimmed in a layer over the downloaded disks, and reads as zeros in the images",
+    ),
+]
 BootTest = Annotated[
     bool,
     Field(

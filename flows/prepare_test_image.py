@@ -13,7 +13,7 @@ from flows.boot_decision import check_boot_test
 from flows.check_and_convert import check_and_convert
 from flows.drafting import drafting
 from flows.messages import set_up_logging
-from flows.parameters import BootTest, Formats, OnFstabMismatch, Targets
+from flows.parameters import BootTest, Formats, OnFstabMismatch, Shrink, Targets
 from flows.prove_boot import prove_boot
 from flows.report import outcome_of_run
 from flows.stopping import RunningTasks
@@ -48,6 +48,7 @@ def prepare_test_image(
     formats: Formats = [DiskFormat.QCOW2],  # noqa: B006
     on_fstab_mismatch: OnFstabMismatch = "warn",
     targets: Targets = list(ALL_TARGETS),  # noqa: B006
+    shrink: Shrink = True,
     boot_test: BootTest = False,
 ) -> dict[str, Any]:
     """Check /etc/fstab and convert disks for offline testing. The RAW files are only read."""
@@ -60,7 +61,15 @@ def prepare_test_image(
         draft.add(disks=find_disks(disks) if disks else find_disks_in(space.disks))
         if boot_test:
             check_boot_test(targets[0], draft.report.disks)
-        check_and_convert(space, draft, formats, on_fstab_mismatch, tuple(targets), running)
+        check_and_convert(
+            space,
+            draft,
+            formats,
+            on_fstab_mismatch,
+            tuple(targets),
+            running,
+            leave_out_free_space=shrink,
+        )
         if boot_test:
             prove_boot(space, draft, targets[0], on_fstab_mismatch, running)
     return outcome_of_run(draft.report)

@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
 from converters.convert import convert_disk
+from converters.shrink import Shrink, shrink_in_workspace
 from flows.progress import progress_artifact
 from flows.report import Report, write_report
 from fstab_check.examine import examine_guest
@@ -118,6 +119,12 @@ def check_fstab_in_bucket(
     with open_remote_disks(exported, cloud, credentials, stop=stop) as view:
         verdict = examine_guest(view.disks, targets=targets, stop=view.stop)
     return verdict, format_share(view.bytes_read, view.bytes_total)
+
+
+@task(task_run_name="leave out free space", **_ONCE)
+def shrink(workspace: Workspace, disks: tuple[Disk, ...], stop: Stop) -> Shrink:
+    """Give back the free space inside the guest's file systems, in layers over its disks."""
+    return shrink_in_workspace(workspace, disks, stop=stop)
 
 
 @task(task_run_name="convert {disk.stem} to {to}", **_ONCE)

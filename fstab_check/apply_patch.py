@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from fstab_check.check import follow_lines
 from fstab_check.config_files import mount_boot
 from fstab_check.examine import read_guest
-from fstab_check.guest import Refused, refusals
 from fstab_check.patch import FilePatch, Patch
 from fstab_check.root import mount_root
+from migration.appliance import Refused, refusals
 from migration.errors import CorruptData, GuestError
 from migration.served_disk import ReadableDisk
 from migration.verdict import printable

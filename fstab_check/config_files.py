@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from fstab_check.boot_syntax import BootFileKind
 from fstab_check.crypttab_repair import CRYPTTAB
 from fstab_check.facts import Line
-from fstab_check.guest import Refused, names_in, refusals
 from fstab_check.layout import Volume
 from fstab_check.mountpoint_check import normal_path
 from fstab_check.repair import ConfigFile
 from fstab_check.root import MAX_FSTAB
+from migration.appliance import Refused, names_in, refusals
 
 if TYPE_CHECKING:
     import guestfs

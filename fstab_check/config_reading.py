@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from fstab_check import autofs, lvm_config, md_config
 from fstab_check.autofs import AutofsEntry
 from fstab_check.cloud_init import FOLDER, MAIN, CloudInit, parse_cloud_config
-from fstab_check.guest import Refused, refusals
 from fstab_check.guest_config import GuestConfig
 from fstab_check.guest_files import GuestFiles
 from fstab_check.lvm_config import LvmConfig
 from fstab_check.md_config import MdConfig
 from fstab_check.unit_reading import read_units
+from migration.appliance import Refused, refusals
 
 if TYPE_CHECKING:
     import guestfs

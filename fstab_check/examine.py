@@ -14,13 +14,13 @@ from fstab_check.config_reading import read_config
 from fstab_check.drivers import KernelDrivers
 from fstab_check.facts import Guest
 from fstab_check.fstab import parse_fstab
-from fstab_check.guest import Refused, open_guest
 from fstab_check.kernel_files import read_kernels
 from fstab_check.manager_config import read_device_timeout
 from fstab_check.mount_units import paths_of_units
 from fstab_check.mountpoint_check import paths_of_interest
 from fstab_check.root import READ_ONLY, find_roots, look_at_paths, mount_root, read_fstab
 from fstab_check.survey import Survey, names_of, survey_guest
+from migration.appliance import Refused, open_guest
 from migration.errors import GuestError, InvalidInput
 from migration.progress import Stop
 from migration.served_disk import ReadableDisk

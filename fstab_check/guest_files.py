@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fstab_check.guest import Refused, refusals
+from migration.appliance import Refused, refusals
 
 if TYPE_CHECKING:
     import guestfs

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fstab_check.drivers import KernelDrivers
-from fstab_check.guest import Refused, names_in, refusals
 from fstab_check.initramfs import Unlisted, list_modules
+from migration.appliance import Refused, names_in, refusals
 from migration.kernel_names import module_name, release_order
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from fstab_check.guest import Refused, names_in, refusals
 from fstab_check.timespan import parse_timespan
+from migration.appliance import Refused, names_in, refusals
 
 if TYPE_CHECKING:
     import guestfs

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fstab_check.guest import Refused, refusals
 from fstab_check.layout import ENCRYPTED_TYPES, MEMBER_TYPES
+from migration.appliance import Refused, refusals
 
 if TYPE_CHECKING:
     import guestfs

@@ -17,12 +17,12 @@ from fstab_check.apply_patch import apply_patch
 from fstab_check.check import check_guest, follow_lines
 from fstab_check.config_files import mount_boot, read_config_files, volume_holding
 from fstab_check.examine import examine_guest, read_guest
-from fstab_check.guest import open_guest
 from fstab_check.layout import GuestLayout, Volume
 from fstab_check.patch import Patch, render_diff
 from fstab_check.repair import plan_repair
 from fstab_check.root import READ_ONLY
 from fstab_check.survey import names_of
+from migration.appliance import open_guest
 from migration.device import DeviceName
 from migration.disk import REPAIRED_SUFFIX, Disk, DiskFormat
 from migration.disk_file import base_of_layer
@@ -180,6 +180,7 @@ def _partials(layers: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
         with storage_errors(partial):
             try:
                 partial.parent.mkdir(parents=True, exist_ok=True)
+                partial.unlink(missing_ok=True)  # of a process that was killed
             except (FileExistsError, NotADirectoryError) as error:
                 raise InvalidInput(f"{partial.parent}: this can be no folder", "choose another: --output") from error
     try:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from fstab_check.codes import Code
 from fstab_check.facts import FstabFile, PathKind, RootFilesystem
 from fstab_check.fstab import FSTAB
-from fstab_check.guest import Refused, refusals
 from fstab_check.layout import ENCRYPTED_TYPES, MEMBER_TYPES, Volume, with_subvolumes, with_unmountable
 from fstab_check.mount_check import NOT_MOUNTED, check_mounted, is_of_paths, reason_of
 from fstab_check.survey import Survey
+from migration.appliance import Refused, refusals
 from migration.disk import DiskRole
 from migration.errors import GuestError, NoLinuxRoot
 from migration.verdict import printable

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from fstab_check.guest import Refused, refusals
 from fstab_check.layout import (
     GuestDisk,
     GuestFilesystem,
@@ -23,6 +22,7 @@ from fstab_check.layout import (
     volume_of_group,
     volume_of_partition,
 )
+from migration.appliance import Refused, refusals
 from migration.device import DeviceName, parse_device_name
 from migration.errors import InvalidInput
 from migration.served_disk import ReadableDisk

@@ -38,6 +38,11 @@ class Workspace:
         return self.path / "images"
 
     @property
+    def trimmed(self) -> Path:
+        """Layers over the disks in which their free space is given back: `system.trimmed.qcow2`."""
+        return self.path / "trimmed"
+
+    @property
     def report(self) -> Path:
         """The report for people; the one for programs lies beside it as `report.json`."""
         return self.path / "report.md"

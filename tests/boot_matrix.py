@@ -25,8 +25,8 @@ from fstab_check.check import check_guest
 from fstab_check.examine import read_guest
 from fstab_check.facts import FstabFile, Guest
 from fstab_check.fstab import parse_fstab
-from fstab_check.guest import open_guest
 from fstab_check.repair_guest import apply_repair, plan_guest_repair
+from migration.appliance import open_guest
 from migration.disk import Disk
 from migration.repair import Repair
 from migration.run import run

@@ -295,7 +295,16 @@ def test_busy_workspace_is_refused(small_cloud: EmulatedCloud, tmp_path: Path) -
 def test_convert_makes_proven_images_without_a_workspace(tmp_path: Path) -> None:
     write_raw(tmp_path / "system.raw", 8 << 20)
     done = ferry(
-        "convert", tmp_path / "system.raw", "--to", "qcow2", "--to", "vmdk", "--output", tmp_path / "out", "--json"
+        "convert",
+        tmp_path / "system.raw",
+        "--to",
+        "qcow2",
+        "--to",
+        "vmdk",
+        "--no-shrink",
+        "--output",
+        tmp_path / "out",
+        "--json",
     )
     assert done.returncode == 0, done.stderr
     images = json.loads(done.stdout)["images"]

@@ -70,7 +70,7 @@ def parameters(cloud: EmulatedCloud, image_id: str, workspace: Path, **more: Any
     endpoints = {"ecs_endpoint": cloud.ecs_endpoint, "oss_endpoint": cloud.oss_endpoint}
     return {
         "image_id": image_id, "bucket": BUCKET, "region_id": cloud.region_id,
-        "workspace": str(workspace), "endpoints": endpoints, "formats": ["qcow2"], **more,
+        "workspace": str(workspace), "endpoints": endpoints, "formats": ["qcow2"], "shrink": False, **more,
     }  # fmt: skip
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from fstab_check.codes import Code
 from fstab_check.examine import examine_guest
-from fstab_check.guest import Refused
 from fstab_check.layout import GuestLayout, with_unmountable
 from fstab_check.mount_check import reason_of
 from fstab_check.render import render_text
+from migration.appliance import Refused
 from migration.device import DeviceName
 from migration.target import Target
 from migration.verdict import Outcome, Severity

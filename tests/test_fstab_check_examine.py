@@ -10,10 +10,10 @@ import pytest
 
 from fstab_check.codes import Code
 from fstab_check.examine import examine_guest
-from fstab_check.guest import open_guest
 from fstab_check.layout import GuestFilesystem
 from fstab_check.root import MAX_FSTAB, find_roots, mount_root, parse_pretty_name, read_fstab
 from fstab_check.survey import survey_guest
+from migration.appliance import open_guest
 from migration.disk import Disk, DiskRole
 from migration.errors import GuestError, InvalidInput
 from migration.run import run

@@ -10,12 +10,12 @@ import pytest
 from fstab_check.codes import Code
 from fstab_check.examine import examine_guest
 from fstab_check.fstab import parse_fstab
-from fstab_check.guest import open_guest
 from fstab_check.mountpoint_check import paths_of_interest
 from fstab_check.render import render_json, render_text
 from fstab_check.root import MAX_FSTAB, find_roots, look_at_paths, mount_root, parse_pretty_name, read_fstab
 from fstab_check.survey import survey_guest
 from migration.acceleration import kvm_works
+from migration.appliance import open_guest
 from migration.device import DeviceName
 from migration.disk import Disk
 from migration.errors import GuestError

@@ -15,10 +15,10 @@ from fstab_check.apply_patch import apply_patch
 from fstab_check.boot_syntax import GRUBENV_SIZE
 from fstab_check.codes import Code
 from fstab_check.examine import read_guest
-from fstab_check.guest import open_guest
 from fstab_check.patch import Change, FilePatch, Patch
 from fstab_check.repair_guest import PlannedRepair, apply_repair, plan_guest_repair, undo_repair
 from fstab_check.repair_in_workspace import repair_in_workspace
+from migration.appliance import open_guest
 from migration.disk import Disk
 from migration.disk_file import find_disks, find_disks_in
 from migration.errors import CorruptData, GuestError, InvalidInput

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from fstab_check.guest import open_guest
 from migration import scratch
+from migration.appliance import open_guest
 from migration.disk import Disk
 from migration.errors import GuestError, MigrationError
 from migration.scratch import scratch_folder

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ferry.options import json_option, workspace_option
+from ferry.options import json_option, shrink_option, workspace_option
 
 if TYPE_CHECKING:
+    from ferry.progress import Display
     from migration.artifact import Artifact
-    from migration.disk import Disk
+    from migration.disk import Disk, DiskFormat
     from migration.progress import Progress, Stop
 
 FORMATS = ("qcow2", "vmdk", "vhdx", "vdi", "vpc", "raw")
@@ -28,25 +31,24 @@ FORMATS = ("qcow2", "vmdk", "vhdx", "vdi", "vpc", "raw")
     help="Folder for the images; this one, if not given.",
 )
 @click.option("-c", "--compress", is_flag=True, help="Smaller and slower (VMDK: streamOptimized).")
+@shrink_option
 @click.option("--overwrite", is_flag=True, help="Replace files that have the images' names.")
 @workspace_option(required=False)
 @json_option
 def command(
     disks: tuple[str, ...], formats: tuple[str, ...], output: Path | None, workspace: Path | None,
-    *, compress: bool, overwrite: bool, as_json: bool,
+    *, compress: bool, shrink: bool, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Convert RAW disks to qcow2, vmdk and others, proven equal.
 
     DISK is a file named as exports are (system.raw, data_xvdb.raw), or DEVICE=FILE. With --workspace
     its disks are converted, and what is already there and unchanged is not made again.
     """
-    from converters.convert import convert_disk, convert_file  # noqa: PLC0415
+    from converters.convert import check_request  # noqa: PLC0415
     from ferry.progress import open_display  # noqa: PLC0415
-    from ferry.together import for_each  # noqa: PLC0415
     from migration.disk import DiskFormat  # noqa: PLC0415
     from migration.disk_file import find_disks, find_disks_in  # noqa: PLC0415
     from migration.errors import InvalidInput  # noqa: PLC0415
-    from migration.workspace import open_workspace  # noqa: PLC0415
 
     if (workspace is None) == (not disks) or (output is not None and workspace is not None):
         raise InvalidInput(
@@ -55,36 +57,84 @@ def command(
     found = find_disks(disks) if disks else find_disks_in(workspace / "disks") if workspace else ()
     if workspace is not None:
         _tell_of_layers(workspace / "disks")
-    work = [(disk, DiskFormat(word)) for disk in found for word in dict.fromkeys(formats)]
+    formats_wanted = [DiskFormat(word) for word in dict.fromkeys(formats)]
+    for disk in found:
+        for to in formats_wanted:
+            check_request(disk, to, compress=compress)
     with open_display() as display:
-
-        def bar(disk: Disk, to: DiskFormat) -> Progress:
-            return display.progress(f"{disk.stem} → {to}")
-
-        if workspace is not None:
-            with open_workspace(workspace) as space:
-
-                def in_workspace(item: tuple[Disk, DiskFormat], stop: Stop) -> Artifact:
-                    return convert_disk(space, *item, compress=compress, progress=bar(*item), stop=stop)
-
-                artifacts = for_each(work, in_workspace, at_once=2)
-        else:
-            directory = (output or Path.cwd()).absolute()
-            try:
-                directory.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InvalidInput(
-                    f"{directory}: cannot be made: {error.strerror}", "choose a folder you can write to"
-                ) from error
-
-            def in_directory(item: tuple[Disk, DiskFormat], stop: Stop) -> Artifact:
-                disk, to = item
-                return convert_file(
-                    disk, directory, to, compress=compress, overwrite=overwrite, progress=bar(disk, to), stop=stop
-                )
-
-            artifacts = for_each(work, in_directory, at_once=2)
+        made = _in_workspace if workspace is not None else partial(_in_folder, overwrite=overwrite)
+        folder = workspace if workspace is not None else _make_folder(output or Path.cwd())
+        artifacts = made(folder, found, formats_wanted, display, compress=compress, shrink=shrink)
     show(artifacts, as_json=as_json)
+
+
+def _in_workspace(
+    path: Path, disks: Sequence[Disk], formats: list[DiskFormat], display: Display, *, compress: bool, shrink: bool
+) -> list[Artifact]:
+    from converters.convert import convert_disk  # noqa: PLC0415
+    from converters.shrink import shrink_in_workspace  # noqa: PLC0415
+    from ferry.interruptible import run_interruptible  # noqa: PLC0415
+    from migration.workspace import open_workspace  # noqa: PLC0415
+
+    with open_workspace(path) as space:
+        if shrink:
+            shrunk = run_interruptible(lambda stop: shrink_in_workspace(space, disks, stop=stop))
+            click.echo(shrunk, err=True)
+            disks = shrunk.disks
+
+        def convert(disk: Disk, to: DiskFormat, progress: Progress, stop: Stop) -> Artifact:
+            return convert_disk(space, disk, to, compress=compress, progress=progress, stop=stop)
+
+        return _convert_all(disks, formats, display, convert)
+
+
+def _in_folder(
+    folder: Path, disks: Sequence[Disk], formats: list[DiskFormat], display: Display,
+    *, compress: bool, shrink: bool, overwrite: bool,
+) -> list[Artifact]:  # fmt: skip
+    from converters.convert import check_target, convert_file  # noqa: PLC0415
+    from converters.shrink import shrink_disks  # noqa: PLC0415
+    from ferry.interruptible import run_interruptible  # noqa: PLC0415
+    from migration.scratch import scratch_folder  # noqa: PLC0415
+
+    for disk in disks:
+        for to in formats:
+            check_target(disk, folder, to, overwrite=overwrite)
+    with scratch_folder("ferry-trimmed-") as scratch:
+        if shrink:
+            shrunk = run_interruptible(lambda stop: shrink_disks(disks, scratch, stop=stop))
+            click.echo(shrunk, err=True)
+            disks = shrunk.disks
+
+        def convert(disk: Disk, to: DiskFormat, progress: Progress, stop: Stop) -> Artifact:
+            return convert_file(disk, folder, to, compress=compress, overwrite=overwrite, progress=progress, stop=stop)
+
+        return _convert_all(disks, formats, display, convert)
+
+
+def _convert_all(
+    disks: Sequence[Disk], formats: list[DiskFormat], display: Display,
+    convert: Callable[[Disk, DiskFormat, Progress, Stop], Artifact],
+) -> list[Artifact]:  # fmt: skip
+    from converters.convert import AT_ONCE  # noqa: PLC0415
+    from ferry.together import for_each  # noqa: PLC0415
+
+    def work(item: tuple[Disk, DiskFormat], stop: Stop) -> Artifact:
+        disk, to = item
+        return convert(disk, to, display.progress(f"{disk.stem} → {to}"), stop)
+
+    return for_each([(disk, to) for disk in disks for to in formats], work, at_once=AT_ONCE)
+
+
+def _make_folder(path: Path) -> Path:
+    from migration.errors import InvalidInput  # noqa: PLC0415
+
+    folder = path.absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"{folder}: cannot be made: {error.strerror}", "choose a folder you can write to") from error
+    return folder
 
 
 def _tell_of_layers(folder: Path) -> None:

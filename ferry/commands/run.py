@@ -12,7 +12,15 @@ from typing import Literal
 
 import click
 
-from ferry.options import cloud_options, json_option, limit_options, target_option, transfer_options, workspace_option
+from ferry.options import (
+    cloud_options,
+    json_option,
+    limit_options,
+    shrink_option,
+    target_option,
+    transfer_options,
+    workspace_option,
+)
 from ferry.prefect_server import start_temporary_server
 from ferry.progress import open_display
 from flows.server_start import answers
@@ -36,6 +44,7 @@ from migration.target import parse_targets
 )
 @click.option("--on-fstab-mismatch", type=click.Choice(("fail", "warn", "repair")), default="fail", show_default=True)
 @target_option
+@shrink_option
 @click.option("--boot-test", is_flag=True, help="Boot what was made, in a throw-away machine on the first --target.")
 @transfer_options
 @limit_options
@@ -45,8 +54,8 @@ def command(
     formats: tuple[str, ...], on_fstab_mismatch: Literal["fail", "warn", "repair"], target_words: tuple[str, ...],
     connections: int, bandwidth_limit: int | None, oss_traffic_limit: int | None,
     max_data_disks: int | None, max_data_disk_gib: int | None,
-    *, oss_cname: bool, restore_archived: bool, keep_objects: bool, accept_other_size: bool, boot_test: bool,
-    as_json: bool,
+    *, oss_cname: bool, restore_archived: bool, keep_objects: bool, accept_other_size: bool, shrink: bool,
+    boot_test: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Export IMAGE_ID, download it, check /etc/fstab, convert it, and boot it if asked to.
 
@@ -71,6 +80,7 @@ def command(
             image_id=image_id, bucket=bucket, region_id=region_id, workspace=folder, prefix=prefix,
             formats=[DiskFormat(word) for word in dict.fromkeys(formats)], on_fstab_mismatch=on_fstab_mismatch,
             targets=list(targets),
+            shrink=shrink,
             boot_test=boot_test,
             endpoints=Endpoints(ecs_endpoint=ecs_endpoint, oss_endpoint=oss_endpoint, oss_is_cname=oss_cname),
             transfer=Transfer(

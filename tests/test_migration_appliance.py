@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from fstab_check import guest
-from fstab_check.guest import Refused, _guest_error, open_guest, refusals
-from migration import acceleration
+from migration import acceleration, appliance
+from migration.appliance import Refused, _guest_error, open_guest, refusals
 from migration.disk import Disk
 from migration.errors import GuestError, Interrupted, ToolMissing
 from migration.progress import Stop
@@ -37,7 +36,7 @@ def qemus_of(parent: int) -> list[int]:
     return [
         int(process.name)
         for process in Path("/proc").iterdir()
-        if process.name.isdecimal() and _is_appliance(process) and guest._parent_of(process) == parent
+        if process.name.isdecimal() and _is_appliance(process) and appliance._parent_of(process) == parent
     ]
 
 
@@ -81,7 +80,7 @@ def test_open_guest_does_not_start_what_was_stopped(disk: Disk) -> None:
 
 def test_open_guest_says_how_to_get_the_bindings(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "guestfs", None)  # what Python does for a module that cannot be imported
-    monkeypatch.setattr(guest, "kvm_works", lambda: False)
+    monkeypatch.setattr(appliance, "kvm_works", lambda: False)
     with pytest.raises(ToolMissing, match="python3-guestfs"), open_guest([disk]):
         pass
 
@@ -122,7 +121,7 @@ def test_open_guest_falls_back_where_kvm_hangs_and_runs_until_it_is_stopped(
     )
     qemu.chmod(0o755)
     monkeypatch.setenv("LIBGUESTFS_HV", str(qemu))
-    monkeypatch.setattr(guest, "KVM_LAUNCH_TIMEOUT", 1.0)
+    monkeypatch.setattr(appliance, "KVM_LAUNCH_TIMEOUT", 1.0)
     monkeypatch.setattr(acceleration, "_proven_reason_against", lambda: "")
     monkeypatch.setattr(acceleration, "_given_up", [])
     monkeypatch.setattr(acceleration, "_said", [])
@@ -149,8 +148,8 @@ def test_open_guest_falls_back_where_kvm_hangs_and_runs_until_it_is_stopped(
 def test_open_guest_gives_up_when_the_appliance_does_not_start_in_time(
     disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guest, "kvm_works", lambda: False)
-    monkeypatch.setattr(guest, "EMULATED_LAUNCH_TIMEOUT", 0.5)
+    monkeypatch.setattr(appliance, "kvm_works", lambda: False)
+    monkeypatch.setattr(appliance, "EMULATED_LAUNCH_TIMEOUT", 0.5)
     with pytest.raises(GuestError, match=r"system\.raw: .*did not start within 0\.5 seconds"), open_guest([disk]):
         pass
     assert not qemus_of(os.getpid())
@@ -175,7 +174,7 @@ def test_open_guest_is_interrupted_in_the_middle_of_a_launch(disk: Disk) -> None
 @pytest.mark.slow
 def test_appliance_ends_when_we_are_killed(disk: Disk, tmp_path: Path) -> None:
     program = (
-        "import pathlib, sys; from fstab_check.guest import open_guest; from tests.fstab_check_disks import disk_of\n"
+        "import pathlib, sys; from migration.appliance import open_guest; from tests.fstab_check_disks import disk_of\n"
         "with open_guest([disk_of(pathlib.Path(sys.argv[1]), 'xvda')]): sys.stdin.read()"
     )
     ours = subprocess.Popen(

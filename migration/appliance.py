@@ -47,12 +47,17 @@ class Refused(Exception):
 
 @contextmanager
 def open_guest(
-    disks: Sequence[ReadableDisk], *, layers: Mapping[str, Path] | None = None, stop: Stop | None = None
+    disks: Sequence[ReadableDisk],
+    *,
+    layers: Mapping[str, Path] | None = None,
+    give_back: bool = False,
+    stop: Stop | None = None,
 ) -> Iterator[guestfs.GuestFS]:
     """Run an appliance over `disks`, in their order (/dev/sda, /dev/sdb, …), for the length of the block.
 
     `layers` says where to keep what is written to a disk, by its ECS name; the others' writes are thrown away.
-    What is kept is whole once the handle was shut down in the block.
+    What is kept is whole once the handle was shut down in the block. A layer that is there already is written on.
+    With `give_back` a layer remembers what the guest's file systems trim, and reads as zeros there.
 
     Uses KVM where it works, and goes on without it where it fails or hangs. When `stop` is set, the appliance
     is killed and `Interrupted` raised, whatever call is under way; so it is, with a `GuestError`, when the block
@@ -65,7 +70,7 @@ def open_guest(
     with contextlib.ExitStack() as stack:
         watch: _Watch | None = None
         try:
-            g, watch = _launch(stack, disks, layers or {}, stop)
+            g, watch = _launch(stack, disks, layers or {}, stop, give_back=give_back)
             with watch.limit(LOOK_TIMEOUT, f"it could not be looked into within {LOOK_TIMEOUT:g} seconds"):
                 yield g
         except RuntimeError as error:
@@ -98,24 +103,25 @@ def names_in(g: guestfs.GuestFS, folder: str) -> list[str]:
 
 
 def _launch(
-    stack: contextlib.ExitStack, disks: Sequence[ReadableDisk], layers: Mapping[str, Path], stop: Stop | None
+    stack: contextlib.ExitStack, disks: Sequence[ReadableDisk], layers: Mapping[str, Path], stop: Stop | None,
+    *, give_back: bool,
 ) -> tuple[guestfs.GuestFS, _Watch]:  # fmt: skip
     """Launch with KVM if it works, else, or if that fails after all, without."""
     if not kvm_works():
-        return _launch_once(stack, disks, layers, stop, kvm=False)
+        return _launch_once(stack, disks, layers, stop, kvm=False, give_back=give_back)
     try:
-        return _launch_once(stack, disks, layers, stop, kvm=True)
+        return _launch_once(stack, disks, layers, stop, kvm=True, give_back=give_back)
     except (GuestError, ToolMissing) as error:
         # If it is not KVM's fault, the attempt without it fails too, and says why.
         log.debug("the appliance did not start with KVM: %s", error)
-    launched = _launch_once(stack, disks, layers, stop, kvm=False)
+    launched = _launch_once(stack, disks, layers, stop, kvm=False, give_back=give_back)
     give_up_kvm("a boot sector runs under it, but the libguestfs appliance does not start")
     return launched
 
 
 def _launch_once(
     stack: contextlib.ExitStack, disks: Sequence[ReadableDisk], layers: Mapping[str, Path], stop: Stop | None,
-    *, kvm: bool,
+    *, kvm: bool, give_back: bool,
 ) -> tuple[guestfs.GuestFS, _Watch]:  # fmt: skip
     """Launch one appliance; once it runs, `stack` ends it and its watch."""
     module = _guestfs_module()
@@ -137,8 +143,10 @@ def _launch_once(
             _configure(g, scratch, kvm=kvm)
             for number, disk in enumerate(disks):
                 layer = layers.get(disk.device, Path(scratch, overlay_name(number)))
-                overlay = make_overlay(disk, layer, stop=stop)
-                g.add_drive_opts(str(overlay), format="qcow2", cachemode="unsafe")
+                if not layer.exists():
+                    make_overlay(disk, layer, stop=stop)
+                how = {"discard": "enable"} if give_back else {}
+                g.add_drive_opts(str(layer), format="qcow2", cachemode="unsafe", **how)
             seconds = KVM_LAUNCH_TIMEOUT if kvm else EMULATED_LAUNCH_TIMEOUT
             with watch.limit(seconds, f"the appliance did not start within {seconds:g} seconds"):
                 g.launch()
