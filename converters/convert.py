@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters import qemu_img
@@ -18,7 +17,8 @@ from converters.stream_optimized import write_stream_optimized
 from migration.artifact import Artifact
 from migration.disk import Disk, DiskFormat
 from migration.errors import InvalidInput, SourceChanged
-from migration.progress import Progress, Stop, check_stop, no_progress
+from migration.let_go import find_stand_in
+from migration.progress import Progress, Stop, no_progress
 from migration.storage import (
     Fingerprint,
     check_free_space,
@@ -26,6 +26,7 @@ from migration.storage import (
     fingerprint_of,
     format_size,
     is_full,
+    sha256_of_file,
     sync_directory,
 )
 from migration.workspace import Workspace
@@ -59,11 +60,15 @@ def convert_disk(
 ) -> Artifact:
     """Return the image of `disk` among the workspace's images, converting only if it is not there yet.
 
-    An image that was made before from this very disk, and not touched since, is returned at once. Else
-    as `convert_file`; what had its name is removed first, so that a failure leaves none.
+    An image that was made before from this very disk, and not touched since, is returned at once; so is one that
+    stands in for its disk. Else as `convert_file`; what had its name is removed first, so that a failure leaves none.
     """
     step = f"convert:{disk.stem}:{to}"
     known = workspace.journal.get(step, Conversion)
+    if _target(disk, workspace.images, to) == disk.path:  # it stands in for a disk that was let go
+        if known is None or find_stand_in(workspace, disk.stem) is None:
+            raise SourceChanged(f"{disk.path} was changed since it was made", "download the disk again, and convert it")
+        return replace(known.artifact, path=disk.path)
     if known is not None and _is_current(known, disk, workspace.images, to, compress=compress):
         log.info("%s is there already", known.artifact.path.name)
         total = PHASES * disk.virtual_size
@@ -157,7 +162,7 @@ def _convert_and_prove(
     _flush(made.path)
     qemu_img.prove_equal(source, made, on_share=phase(1), stop=stop)
     qemu_img.check(made, stop=stop)
-    return _sha256(made.path, phase(2), stop)
+    return sha256_of_file(made.path, on_share=phase(2), stop=stop)
 
 
 def write_image(
@@ -268,17 +273,6 @@ def _flush(path: Path) -> None:
         raise
     finally:
         os.close(descriptor)
-
-
-def _sha256(path: Path, on_share: Callable[[float], None], stop: Stop | None) -> str:
-    digest, done, size = hashlib.sha256(), 0, path.stat().st_size
-    with path.open("rb", buffering=0) as file:
-        while chunk := file.read(1 << 20):
-            check_stop(stop)
-            digest.update(chunk)
-            done += len(chunk)
-            on_share(done / size)
-    return digest.hexdigest()
 
 
 def _proof(disk: Disk, to: DiskFormat) -> str:

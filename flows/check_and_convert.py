@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 
+from flows.conversion_settings import ConversionSettings
+from flows.converting import convert_disks
 from flows.drafting import Draft
 from flows.report import describe_mismatch
 from flows.stopping import RunningTasks
-from flows.tasks import check_fstab, convert, repair_fstab, shrink
+from flows.tasks import check_fstab, repair_fstab
 from fstab_check.render import render_text
 from fstab_check.repair_render import render_repair
-from migration.disk import Disk, DiskFormat
+from migration.disk import Disk
 from migration.errors import FindingsRemain, Interrupted, MigrationError
 from migration.repair import Repair
 from migration.target import Target
@@ -20,8 +22,8 @@ log = logging.getLogger(__name__)
 
 
 def check_and_convert(
-    workspace: Workspace, draft: Draft, formats: list[DiskFormat], on_fstab_mismatch: str,
-    targets: tuple[Target, ...], running: RunningTasks, *, leave_out_free_space: bool,
+    workspace: Workspace, draft: Draft, settings: ConversionSettings, on_fstab_mismatch: str,
+    targets: tuple[Target, ...], running: RunningTasks,
 ) -> None:  # fmt: skip
     """Complete the report. Raises `FindingsRemain`, or why we could not look, where the operator wants it so."""
     if on_fstab_mismatch == "repair":
@@ -31,18 +33,7 @@ def check_and_convert(
         refusal = _examine(draft, on_fstab_mismatch, targets, running)
         if refusal is not None:
             raise refusal
-    work = [
-        (number, to)
-        for number, disk in enumerate(disks)
-        for to in dict.fromkeys(formats)
-        if to is not disk.format or disk.base is not None  # a layer is nothing without the disk under it
-    ]
-    if work and leave_out_free_space:
-        # In a thread, as in _examine.
-        [future] = running.add([shrink.submit(workspace, disks, running.stop)])
-        disks = future.result().disks
-    conversions = running.add([convert.submit(workspace, disks[number], to, running.stop) for number, to in work])
-    draft.add(artifacts=tuple(future.result() for future in conversions))
+    convert_disks(workspace, draft, disks, settings, running)
 
 
 def _examine(

@@ -10,15 +10,18 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.boot_decision import check_boot_test
 from flows.bring_home import HomeBringer
 from flows.check_and_convert import check_and_convert
+from flows.conversion_settings import ConversionSettings
 from flows.credentials_block import load_credentials
 from flows.drafting import drafting
 from flows.messages import set_up_logging
 from flows.parameters import (
     BootTest,
     Bucket,
+    Compress,
     Endpoints,
     Formats,
     ImageId,
+    KeepRaw,
     LimitOverrides,
     OnFstabMismatch,
     Prefix,
@@ -55,7 +58,9 @@ def export_to_private_cloud(
     formats: Formats = [DiskFormat.QCOW2],  # noqa: B006  # never changed, and shown as the default
     on_fstab_mismatch: OnFstabMismatch = "fail",
     targets: Targets = list(ALL_TARGETS),  # noqa: B006
+    compress: Compress = False,
     shrink: Shrink = True,
+    keep_raw: KeepRaw = True,
     boot_test: BootTest = False,
     credentials_block: str = "",
     endpoints: Endpoints = Endpoints(),  # noqa: B008  # frozen
@@ -71,6 +76,10 @@ def export_to_private_cloud(
         credentials_block: Name of a saved "Alibaba Cloud Credentials" block. Empty: what the worker
             finds by itself (environment, profile, RAM role).
     """
+    conversion = ConversionSettings(
+        formats=tuple(dict.fromkeys(formats)), compress=compress, leave_out_free_space=shrink, keep_raw=keep_raw
+    )
+    conversion.check()
     if boot_test:
         check_boot_test(targets[0])
     path = workspace_path(workspace, image_id)
@@ -91,15 +100,7 @@ def export_to_private_cloud(
                 targets=tuple(targets), draft=draft, running=running,
             )  # fmt: skip
             draft.add(disks=homeward.bring(exported))
-            check_and_convert(
-                space,
-                draft,
-                formats,
-                on_fstab_mismatch,
-                tuple(targets),
-                running,
-                leave_out_free_space=shrink,
-            )
+            check_and_convert(space, draft, conversion, on_fstab_mismatch, tuple(targets), running)
             if boot_test:
                 prove_boot(space, draft, targets[0], on_fstab_mismatch, running)
     return outcome_of_run(draft.report)

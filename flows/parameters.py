@@ -82,6 +82,22 @@ Targets = Annotated[
         "wrong on all of them stops the run where a mismatch does. The first is the one that boot_test boots on",
     ),
 ]
+Compress = Annotated[
+    bool,
+    Field(
+        title="Compress",
+        description="Make smaller images where the format can: qcow2 with zstd, VMDK as streamOptimized, "
+        "which ESXi imports (OVA)",
+    ),
+]
+KeepRaw = Annotated[
+    bool,
+    Field(
+        title="Keep the RAW disks",
+        description="Off: each downloaded disk is removed once its images are proven, the smallest first, so that less "
+        "room is needed. The qcow2 image then stands in for it; what the guest had deleted is gone with the disk",
+    ),
+]
 Shrink = Annotated[
     bool,
     Field(

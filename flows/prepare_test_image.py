@@ -11,9 +11,10 @@ from pydantic import Field
 
 from flows.boot_decision import check_boot_test
 from flows.check_and_convert import check_and_convert
+from flows.conversion_settings import ConversionSettings
 from flows.drafting import drafting
 from flows.messages import set_up_logging
-from flows.parameters import BootTest, Formats, OnFstabMismatch, Shrink, Targets
+from flows.parameters import BootTest, Compress, Formats, OnFstabMismatch, Shrink, Targets
 from flows.prove_boot import prove_boot
 from flows.report import outcome_of_run
 from flows.stopping import RunningTasks
@@ -48,10 +49,14 @@ def prepare_test_image(
     formats: Formats = [DiskFormat.QCOW2],  # noqa: B006
     on_fstab_mismatch: OnFstabMismatch = "warn",
     targets: Targets = list(ALL_TARGETS),  # noqa: B006
+    compress: Compress = False,
     shrink: Shrink = True,
     boot_test: BootTest = False,
 ) -> dict[str, Any]:
     """Check /etc/fstab and convert disks for offline testing. The RAW files are only read."""
+    conversion = ConversionSettings(
+        formats=tuple(dict.fromkeys(formats)), compress=compress, leave_out_free_space=shrink
+    )
     path = Path(workspace).expanduser()
     if not path.is_absolute():
         raise InvalidInput(
@@ -61,15 +66,7 @@ def prepare_test_image(
         draft.add(disks=find_disks(disks) if disks else find_disks_in(space.disks))
         if boot_test:
             check_boot_test(targets[0], draft.report.disks)
-        check_and_convert(
-            space,
-            draft,
-            formats,
-            on_fstab_mismatch,
-            tuple(targets),
-            running,
-            leave_out_free_space=shrink,
-        )
+        check_and_convert(space, draft, conversion, on_fstab_mismatch, tuple(targets), running)
         if boot_test:
             prove_boot(space, draft, targets[0], on_fstab_mismatch, running)
     return outcome_of_run(draft.report)

@@ -128,10 +128,10 @@ def shrink(workspace: Workspace, disks: tuple[Disk, ...], stop: Stop) -> Shrink:
 
 
 @task(task_run_name="convert {disk.stem} to {to}", **_ONCE)
-def convert(workspace: Workspace, disk: Disk, to: DiskFormat, stop: Stop) -> Artifact:
+def convert(workspace: Workspace, disk: Disk, to: DiskFormat, stop: Stop, *, compress: bool) -> Artifact:
     """Convert one disk to one format, proven equal."""
     with progress_artifact(f"convert-{disk.device}-{to}", f"{disk.path.name} → {to}") as progress:
-        return convert_disk(workspace, disk, to, progress=progress, stop=stop)
+        return convert_disk(workspace, disk, to, compress=compress, progress=progress, stop=stop)
 
 
 @task(task_run_name="boot on {target}", **_ONCE)

@@ -15,6 +15,7 @@ from image_download.verify import take_back, verify_disk
 from migration.disk import Disk, DiskFormat
 from migration.errors import CorruptData
 from migration.exported_object import ExportedObject, Packing
+from migration.let_go import find_stand_in
 from migration.progress import Stop
 from migration.storage import check_free_space, find_fingerprint, fingerprint_of, format_size
 from migration.workspace import Workspace
@@ -62,8 +63,10 @@ class Landing:
         path = self.workspace.disks / record.disk.path.name  # the workspace may have moved
         fingerprint = find_fingerprint(path)
         if fingerprint is None:
-            log.warning("%s is gone: downloading it again", path.name)
-            return None
+            stand_in = find_stand_in(self.workspace, self.exported.stem)
+            if stand_in is None:
+                log.warning("%s is gone: downloading it again", path.name)
+            return stand_in
         if fingerprint != record.fingerprint:
             log.info("%s was touched since it was downloaded: reading it again", path.name)
             verification = verify_disk(self.workspace, record, stop=stop)
@@ -155,7 +158,10 @@ def is_downloaded(workspace: Workspace, exported: ExportedObject) -> bool:
     record = workspace.journal.get(disk_step(exported), DiskRecord)
     if record is None or record.object != find_identity(exported):
         return False
-    return find_fingerprint(workspace.disks / record.disk.path.name) == record.fingerprint
+    found = find_fingerprint(workspace.disks / record.disk.path.name)
+    if found is None:
+        return find_stand_in(workspace, exported.stem) is not None
+    return found == record.fingerprint
 
 
 def _is_same_content(one: ObjectIdentity, other: ObjectIdentity) -> bool:

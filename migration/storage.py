@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from migration.errors import MigrationError, NoSpace
+from migration.progress import Stop, check_stop
 
 # EFBIG: more than the file system, or a limit on this process, lets one file have.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -43,6 +45,19 @@ def fingerprint_of(path: Path) -> Fingerprint:
     """Return the fingerprint of a file that is there."""
     status = path.stat()
     return Fingerprint(size=status.st_size, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns)
+
+
+def sha256_of_file(path: Path, *, on_share: Callable[[float], None] | None = None, stop: Stop | None = None) -> str:
+    """Return the SHA-256 of the file at `path`; `on_share` is told how much of it is read, from 0.0 to 1.0."""
+    digest, done, size = hashlib.sha256(), 0, path.stat().st_size
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(1 << 20):
+            check_stop(stop)
+            digest.update(chunk)
+            done += len(chunk)
+            if on_share is not None:
+                on_share(done / size)
+    return digest.hexdigest()
 
 
 @contextmanager

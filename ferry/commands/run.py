@@ -44,7 +44,14 @@ from migration.target import parse_targets
 )
 @click.option("--on-fstab-mismatch", type=click.Choice(("fail", "warn", "repair")), default="fail", show_default=True)
 @target_option
+@click.option("-c", "--compress", is_flag=True, help="Smaller images, where the format can (VMDK: streamOptimized).")
 @shrink_option
+@click.option(
+    "--keep-raw/--no-keep-raw",
+    default=True,
+    show_default=True,
+    help="Remove each downloaded disk once its images, of which one must be a qcow2, are proven.",
+)
 @click.option("--boot-test", is_flag=True, help="Boot what was made, in a throw-away machine on the first --target.")
 @transfer_options
 @limit_options
@@ -54,8 +61,8 @@ def command(
     formats: tuple[str, ...], on_fstab_mismatch: Literal["fail", "warn", "repair"], target_words: tuple[str, ...],
     connections: int, bandwidth_limit: int | None, oss_traffic_limit: int | None,
     max_data_disks: int | None, max_data_disk_gib: int | None,
-    *, oss_cname: bool, restore_archived: bool, keep_objects: bool, accept_other_size: bool, shrink: bool,
-    boot_test: bool, as_json: bool,
+    *, oss_cname: bool, restore_archived: bool, keep_objects: bool, accept_other_size: bool,
+    compress: bool, shrink: bool, keep_raw: bool, boot_test: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Export IMAGE_ID, download it, check /etc/fstab, convert it, and boot it if asked to.
 
@@ -80,7 +87,9 @@ def command(
             image_id=image_id, bucket=bucket, region_id=region_id, workspace=folder, prefix=prefix,
             formats=[DiskFormat(word) for word in dict.fromkeys(formats)], on_fstab_mismatch=on_fstab_mismatch,
             targets=list(targets),
+            compress=compress,
             shrink=shrink,
+            keep_raw=keep_raw,
             boot_test=boot_test,
             endpoints=Endpoints(ecs_endpoint=ecs_endpoint, oss_endpoint=oss_endpoint, oss_is_cname=oss_cname),
             transfer=Transfer(

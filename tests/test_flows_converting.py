@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from emulator.account import add_image
+from emulator.object_store import add_bucket
+from emulator.server import Variants, emulated_cloud
+from flows.conversion_settings import ConversionSettings
+from migration.disk import Disk, DiskFormat
+from migration.errors import InvalidInput
+from tests.conftest import BUCKET
+from tests.prefect_fixtures import PrefectServer, demo_disks, prefect_server
+from tests.test_flows_export_to_private_cloud import DEMO_IMAGE, parameters, start
+
+__all__ = ["demo_disks", "prefect_server"]
+
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+def test_disks_are_let_go_only_where_something_stands_in() -> None:
+    with pytest.raises(InvalidInput, match="qcow2"):
+        ConversionSettings(formats=(DiskFormat.VMDK,), keep_raw=False).check()
+    ConversionSettings(formats=(DiskFormat.VMDK,)).check()
+    ConversionSettings(formats=(DiskFormat.VMDK, DiskFormat.QCOW2), keep_raw=False).check()
+
+
+@pytest.mark.slow
+def test_run_without_raw_disks_takes_less_room_and_never_pays_twice(
+    prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
+) -> None:
+    add_image(tmp_path / "cloud", DEMO_IMAGE, demo_disks)
+    add_bucket(tmp_path / "cloud", BUCKET)
+    with emulated_cloud(tmp_path / "cloud", variants=Variants(export_seconds=0.5)) as cloud:
+        given = parameters(cloud, DEMO_IMAGE, tmp_path / "w", keep_raw=False)
+        first = start(prefect_server, given)
+        state, message = prefect_server.wait_for(first, *ENDED)
+        logs = prefect_server.all_logs(first)
+        assert state == "COMPLETED", f"{message}\n{logs}"
+        assert list((tmp_path / "w" / "disks").glob("[!.]*")) == []
+        assert len(re.findall(r"is let go \(", logs)) == 3
+        [used] = [line for line in logs.splitlines() if line.startswith("Disk use: ")]
+        peak, final = re.findall(r"([\d.]+) MiB", used)[:2]
+        assert float(final) < float(peak) - 50, used
+
+        fetched = len([call for call in cloud.requests if call[0] == "GET"])
+        again = start(prefect_server, {**given, "formats": ["qcow2", "vmdk"]})
+        state, message = prefect_server.wait_for(again, *ENDED)
+        assert state == "COMPLETED", f"{message}\n{prefect_server.all_logs(again)}"
+        ranges = [call for call in cloud.requests[fetched:] if call[0] == "GET" and ".tar.gz" in call[1]]
+        assert ranges == [], "the images stand in for the disks"
+    for disk in demo_disks:
+        for image_format in ("qcow2", "vmdk"):
+            image = tmp_path / "w" / "images" / f"{disk.stem}.{image_format}"
+            argv = ["qemu-img", "compare", "-f", "raw", "-F", image_format, disk.path, image]
+            assert subprocess.run(argv, check=False).returncode == 0
