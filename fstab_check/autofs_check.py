@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from fstab_check.arrival import follow
 from fstab_check.autofs import AutofsEntry
+from fstab_check.boot_effect import severity_over
 from fstab_check.codes import Code
 from fstab_check.facts import Guest
 from fstab_check.forecast import forecast_in_force
@@ -47,7 +48,7 @@ def _check_entry(entry: AutofsEntry, guest: Guest, targets: Sequence[Target]) ->
     lost = {target: one for target, one in told.items() if one.outcome is not Outcome.MOUNTED}
     if lost:
         yield Finding(
-            code=Code.AUTOFS_DEVICE, severity=Severity.WARNING if len(lost) == len(told) else Severity.INFO,
+            code=Code.AUTOFS_DEVICE, severity=severity_over(lost, targets, Severity.WARNING),
             message=f"autofs mounts {entry.location} at {entry.mountpoint}, which is not there as it is named: "
             "whoever looks into it gets an error",
             evidence=next(iter(lost.values())).reason, file=entry.file, line=entry.line, targets=tuple(lost),

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from fstab_check.arrival import arrive, device_there
 from fstab_check.boot_config import BootConfig, KernelEntry
+from fstab_check.boot_effect import severity_over
 from fstab_check.codes import Code
 from fstab_check.drivers import is_reached, lost_targets
 from fstab_check.facts import Guest
@@ -91,7 +92,8 @@ def check_root_arguments(guest: Guest, targets: Sequence[Target]) -> Iterator[Fi
         told = {target: _forecast(value, guest, target) for target in targets}
         lost = tuple(target for target, line in told.items() if line.outcome in {Outcome.EMERGENCY, Outcome.WRONG_DISK})
         if lost:
-            yield _finding(entry, value, guest, lost, told[lost[0]], everywhere=len(lost) == len(targets))
+            severity = severity_over(lost, targets, Severity.ERROR)
+            yield _finding(entry, value, guest, lost, told[lost[0]], severity)
 
 
 def _first_of_each_root(boot: BootConfig) -> dict[str, KernelEntry]:
@@ -104,7 +106,7 @@ def _first_of_each_root(boot: BootConfig) -> dict[str, KernelEntry]:
 
 
 def _finding(
-    entry: KernelEntry, value: str, guest: Guest, lost: tuple[Target, ...], told: LineForecast, *, everywhere: bool
+    entry: KernelEntry, value: str, guest: Guest, lost: tuple[Target, ...], told: LineForecast, severity: Severity
 ) -> Finding:
     root = guest.root.volume.content
     is_name = parse_device_text(value).kind is SourceKind.DEVICE
@@ -118,7 +120,7 @@ def _finding(
         code = Code.ROOT_ARGUMENT_UNMATCHED
         message = f"the kernel is told root={value}, which is on none of the disks: it does not boot"
     return Finding(
-        code=code, severity=Severity.ERROR if everywhere else Severity.INFO, message=message,
+        code=code, severity=severity, message=message,
         evidence=told.reason, file=entry.file, line=entry.line, targets=lost,
         remedy=f"write root=UUID={root.uuid}" if root is not None and root.uuid else "name the root by its UUID",
     )  # fmt: skip

@@ -7,7 +7,7 @@ network mounts are only wanted, so that the boot goes on; `noauto` is not even t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 
 from fstab_check.fstab import Entry
@@ -67,6 +67,11 @@ def severity_of_loss(entry: Entry) -> Severity:
 def effect_of_loss(entry: Entry) -> str:
     """Say what comes of it in a clause."""
     return loss_of(entry).effect
+
+
+def severity_over(lost: Sized, targets: Sized, worst: Severity) -> Severity:
+    """Return `worst` where it holds on all targets, of which the other side has one; else it is a note."""
+    return worst if len(lost) == len(targets) else Severity.INFO
 
 
 def at_most(severity: Severity, limit: Severity) -> Severity:

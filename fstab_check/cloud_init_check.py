@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from fstab_check.arrival import arrive, follow
+from fstab_check.boot_effect import severity_over
 from fstab_check.cloud_init import CloudInit, CloudMount, DiskSetup
 from fstab_check.codes import Code
 from fstab_check.facts import Guest, Line
@@ -96,7 +97,7 @@ def _check_mount(mount: CloudMount, guest: Guest, targets: Sequence[Target]) -> 
     lost = tuple(target for target in targets if is_remote or _is_missing(_arrive(source, guest, target)))
     if lost:
         yield Finding(
-            code=Code.CLOUD_INIT_MOUNT, severity=Severity.WARNING if len(lost) == len(targets) else Severity.INFO,
+            code=Code.CLOUD_INIT_MOUNT, severity=severity_over(lost, targets, Severity.WARNING),
             message=f"cloud-init is told to mount {mount.fields[0]} at {path}, which "
             + ("no offline network reaches" if is_remote else "leads to no file system there"),
             evidence=f"mounts: [{', '.join(mount.fields)}]", file=mount.file, line=mount.line, targets=lost,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from fstab_check.boot_effect import severity_over
 from fstab_check.codes import Code
 from migration.target import Target
 from migration.verdict import Finding, Severity
@@ -62,7 +63,7 @@ def check_drivers(kernels: Sequence[KernelDrivers], targets: Sequence[Target]) -
     if lost:
         missing = dict.fromkeys(word for target in lost for word in kernels[0].missing_for(target))
         yield Finding(
-            code=Code.DRIVER_MISSING, severity=Severity.ERROR if len(lost) == len(targets) else Severity.INFO,
+            code=Code.DRIVER_MISSING, severity=severity_over(lost, targets, Severity.ERROR),
             message=f"the guest's initramfs has no driver for {', '.join(lost)}: it does not find its root there",
             evidence=f"kernel {kernels[0].release} and its initramfs lack {', '.join(missing)}",
             remedy="use another bus, or build the initramfs anew in the guest with these drivers: "

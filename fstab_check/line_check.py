@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from fstab_check.arrival import is_spelled, places
-from fstab_check.boot_effect import at_least, at_most, effect_of_loss, severity_of_loss
+from fstab_check.boot_effect import at_least, at_most, effect_of_loss, severity_of_loss, severity_over
 from fstab_check.codes import Code
 from fstab_check.facts import Guest, Line, PathKind
 from fstab_check.fstab import FSTAB, Entry
@@ -232,10 +232,9 @@ def _check_device_name(line: Line, volume: Volume, guest: Guest, targets: Sequen
     tag = f"UUID={volume.content.uuid}" if volume.content and volume.content.uuid else "a UUID or label"
     elsewhere = [target for target in targets if not is_spelled(line.source.value, name, target)]
     if elsewhere:
-        everywhere = len(elsewhere) == len(targets)
         effect = effect_of_loss(line.entry)
         yield finding_on(
-            line, Code.DEVICE_NAME, severity_of_loss(line.entry) if everywhere else Severity.INFO,
+            line, Code.DEVICE_NAME, severity_over(elsewhere, targets, severity_of_loss(line.entry)),
             f"{source} is no name that {', '.join(elsewhere)} gives a disk: {effect} there",
             evidence=f"it is {name}: {name.spelled('vd')} on virtio, {name.spelled('sd')} on SCSI and SATA, "
             f"{name.spelled('nvme')} on NVMe, {name.spelled('xvd')} on Xen",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from fstab_check.boot_effect import severity_over
 from fstab_check.codes import Code
 from fstab_check.facts import Guest, Line
 from fstab_check.forecast import forecast_in_force, forecast_native
@@ -87,7 +88,7 @@ def _check_source(native: NativeMount, told: dict[Target, LineForecast], guest: 
     worst = max((line.outcome for line in lost.values()), key=list(Outcome).index)
     entry = native.line.entry
     yield Finding(
-        code=Code.MOUNT_UNIT_SOURCE, severity=SEVERITIES[worst] if len(lost) == len(told) else Severity.INFO,
+        code=Code.MOUNT_UNIT_SOURCE, severity=severity_over(lost, told, SEVERITIES[worst]),
         message=f"{native.unit.name} mounts {entry.source}, which is not there as it is named: {_EFFECTS[worst]}",
         evidence=next(line.reason for line in lost.values() if line.outcome is worst),
         remedy="write What=/dev/disk/by-uuid/… of a file system that is given, or disable the unit",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fstab_check import lvm_config, md_config
 from fstab_check.arrival import device_there
-from fstab_check.boot_effect import at_most, severity_of_loss
+from fstab_check.boot_effect import at_most, severity_of_loss, severity_over
 from fstab_check.codes import Code
 from fstab_check.facts import Guest, Line
 from fstab_check.layout import RaidArray, Volume
@@ -58,9 +58,7 @@ def check_obstacles(lines: Sequence[Line], guest: Guest, targets: Sequence[Targe
         lost = [target for target in targets if any(target is other for _, other in hits)]
         entries = {line.entry.line: line.entry for line, _ in hits}
         worst = max((severity_of_loss(entry) for entry in entries.values()), key=list(reversed(Severity)).index)
-        limit = (
-            Severity.INFO if len(lost) < len(targets) else Severity.ERROR if obstacle.is_certain else Severity.WARNING
-        )
+        limit = severity_over(lost, targets, Severity.ERROR if obstacle.is_certain else Severity.WARNING)
         lines_named = ", ".join(f"{number}" for number in list(entries)[:8])
         yield Finding(
             code=obstacle.code, severity=at_most(worst, limit), file=obstacle.file, line=obstacle.line,

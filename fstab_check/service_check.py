@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from fstab_check.boot_effect import severity_over
 from fstab_check.codes import Code
 from fstab_check.facts import Guest, Line
 from fstab_check.forecast import forecast_in_force
@@ -40,7 +41,8 @@ def check_services(lines: Sequence[Line], guest: Guest, targets: Sequence[Target
             lost = [target for target, outcome in outcomes.items() if outcome in _LOST]
             if lost:
                 found += 1
-                yield _finding(unit, path, setting, line, lost, everywhere=len(lost) == len(targets))
+                severity = severity_over(lost, targets, Severity.WARNING)
+                yield _finding(unit, path, setting, line, lost, severity)
 
 
 def _needs(unit: Unit) -> Iterator[tuple[str, Setting]]:
@@ -69,11 +71,11 @@ def _outcomes(line: Line, guest: Guest, targets: Sequence[Target]) -> dict[Targe
 
 
 def _finding(
-    unit: Unit, path: str, setting: Setting, line: Line, lost: Sequence[Target], *, everywhere: bool
+    unit: Unit, path: str, setting: Setting, line: Line, lost: Sequence[Target], severity: Severity
 ) -> Finding:  # fmt: skip
     is_condition = setting.name == "ConditionPathIsMountPoint"
     return Finding(
-        code=Code.SERVICE_NEEDS_MOUNT, severity=Severity.WARNING if everywhere else Severity.INFO,
+        code=Code.SERVICE_NEEDS_MOUNT, severity=severity,
         message=f"{unit.name} needs {path}, and line {line.entry.line} of fstab does not mount "
         f"{line.entry.mountpoint} there: the service " + ("is passed over" if is_condition else "does not start"),
         evidence=f"{setting.name}={setting.value}; the line mounts {line.entry.source}",
