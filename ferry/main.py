@@ -27,9 +27,13 @@ COMMANDS = {
     "check-fstab": "Check that /etc/fstab matches the exported disks.",
     "convert": "Convert RAW disks to qcow2, vmdk and others, proven equal.",
     "boot-test": "Boot the disks in a machine of our own and see what is mounted.",
+    "bundle": "Bundle the images, with all that belongs to them, for a medium.",
+    "verify-bundle": "Prove a bundle, and put in what was sent again.",
     "emulator": "Run ECS and OSS on this machine, for trying things out.",
 }
-STARTS_OVER = frozenset({"doctor", "verify", "check-fstab", "boot-test"})  # the others keep what is done
+STARTS_OVER = frozenset(
+    {"doctor", "verify", "check-fstab", "boot-test", "verify-bundle"}
+)  # the others keep what is done
 
 
 class _LazyGroup(click.Group):

@@ -34,6 +34,7 @@ PACKAGES = {
     "setpriv": "util-linux",
     "zstd": "zstd",
     "qemu-io": "qemu-utils",
+    "ssh-keygen": "openssh-client",
 }
 
 # Debian keeps mke2fs, sfdisk and their like here, and leaves it out of an ordinary user's PATH.

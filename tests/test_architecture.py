@@ -69,6 +69,8 @@ def test_emulator_is_reached_from_one_command_only() -> None:
         ["download", "--help"],
         ["convert", "--help"],
         ["boot-test", "--help"],
+        ["bundle", "--help"],
+        ["verify-bundle", "--help"],
         ["doctor", "--help"],
     ],
 )
