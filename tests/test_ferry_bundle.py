@@ -149,7 +149,8 @@ def test_moved_workspace_is_bundled_all_the_same(workspace: Path, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("4G", 4 * 10**9), ("25GB", 25 * 10**9), ("4GiB", 4 << 30), ("4Gi", 4 << 30), ("700m", 700 * 10**6), ("1.5T", 15 * 10**11)],
+    [("4G", 4 * 10**9), ("25GB", 25 * 10**9), ("4GiB", 4 << 30), ("4Gi", 4 << 30), ("700m", 700 * 10**6),
+     ("1.5T", 15 * 10**11)],
 )  # fmt: skip
 def test_size_of_a_medium_counts_as_its_maker_does(text: str, size: int) -> None:
     assert parse_medium(text) == size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -67,7 +66,8 @@ def test_request_can_be_typed_by_hand(tmp_path: Path) -> None:
     )
     sent = resend(tmp_path / "workspace", request, tmp_path)
     assert sorted(path.name for path in (sent.path / "chunks").rglob("*.chunk-*")) == [
-        "console.log.chunk-000001", "system.qcow2.chunk-000002", "system.qcow2.chunk-000004", "system.qcow2.chunk-000005"
+        "console.log.chunk-000001", "system.qcow2.chunk-000002", "system.qcow2.chunk-000004",
+        "system.qcow2.chunk-000005"
     ]  # fmt: skip
 
 
@@ -77,7 +77,8 @@ def test_request_can_be_typed_by_hand(tmp_path: Path) -> None:
         "", "nonsense", "ferry-resend 1\n", "ferry-resend 1\nbundle 12\n", "ferry-resend 1\nbundle ../../etc\n",
         "ferry-resend 1\nbundle {}\nimages/none 1\n", "ferry-resend 1\nbundle {}\n../../etc/passwd 1\n",
         "ferry-resend 1\nbundle {}\nimages/system.qcow2 0\n", "ferry-resend 1\nbundle {}\nimages/system.qcow2 11\n",
-        "ferry-resend 1\nbundle {}\nimages/system.qcow2 x\n", "ferry-resend 1\nbundle {}\nimages/system.qcow2 1-999999999\n",
+        "ferry-resend 1\nbundle {}\nimages/system.qcow2 x\n",
+        "ferry-resend 1\nbundle {}\nimages/system.qcow2 1-999999999\n",
         "ferry-resend 1\nbundle 00000000000000000000000000000000\n", "ferry-resend 1\nbundle {}\n\xff 1\n",
     ],
 )  # fmt: skip
@@ -234,7 +235,7 @@ def test_unsplit_bundle_can_be_copied_by_the_verifier(tmp_path: Path) -> None:
     far = tmp_path / "far"
     assert verify(made / "verify.py", "--assemble", far, where=tmp_path).code == 0
     sums = {
-        folder: {path.relative_to(folder): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+        folder: {path.relative_to(folder): sha256(path) for path in folder.rglob("*") if path.is_file()}
         for folder in (made, far)
     }  # fmt: skip
     assert sums[made] == sums[far]

@@ -76,7 +76,17 @@ def test_wrong_signature_is_named(what: str, signed: Path, tmp_path: Path) -> No
     else:
         signer, namespace = ("mallory", "ferry-bundle") if what == "resigned" else ("alice", "git")
         signature.unlink()
-        command = ["ssh-keygen", "-q", "-Y", "sign", "-f", signed / signer, "-n", namespace, bundle / "manifest.json"]
+        command: list[str | Path] = [
+            "ssh-keygen",
+            "-q",
+            "-Y",
+            "sign",
+            "-f",
+            signed / signer,
+            "-n",
+            namespace,
+            bundle / "manifest.json",
+        ]
         subprocess.run(command, check=True, capture_output=True)
     answer = verify(signed / "web1/verify.py", "--allowed-signers", allowed, bundle, where=tmp_path)
     assert answer.code == 1
@@ -98,7 +108,7 @@ def test_tampered_bundle_with_digests_made_anew_is_not_signed(signed: Path, tmp_
 
 
 def test_missing_ssh_keygen_is_no_verdict(signed: Path, tmp_path: Path) -> None:
-    command = [
+    command: list[str | Path] = [
         sys.executable,
         "-I",
         "-S",

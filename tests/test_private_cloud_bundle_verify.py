@@ -12,11 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from private_cloud.bundle import verify as verifier
+from private_cloud.bundle.far_side import prove
+from private_cloud.bundle.far_side.look import Look
+from private_cloud.bundle.far_side.names import fingerprint
+from private_cloud.bundle.far_side.prove import examine
+from private_cloud.bundle.far_side.reading import digest_of
+from private_cloud.bundle.joined import join_verifier
 from tests.bundle_fixtures import CHUNK, CONSOLE, DATA, SYSTEM, SYSTEM_CHUNKS, bundle_of, sha256, verify
 
 LAST = SYSTEM_CHUNKS
-Break = Callable[[Path], None]
+Break = Callable[[Path], object]
 Problems = set[tuple[str, str, int]]
 
 
@@ -51,7 +56,7 @@ def overwrite(path: str, place: int, data: bytes) -> Break:
 
 
 def append(path: str, text: str) -> Break:
-    return lambda bundle: (bundle / path).write_text((bundle / path).read_text() + text) and None
+    return lambda bundle: (bundle / path).write_text((bundle / path).read_text() + text)
 
 
 def truncate(path: str, change: int) -> Break:
@@ -63,7 +68,7 @@ def remove(path: str) -> Break:
 
 
 def rename(path: str, to: str) -> Break:
-    return lambda bundle: (bundle / path).rename(bundle / to) and None
+    return lambda bundle: (bundle / path).rename(bundle / to)
 
 
 def replaced(path: str, make: Callable[[Path], object]) -> Break:
@@ -113,7 +118,7 @@ BROKEN: dict[str, tuple[Break, Problems, str]] = {
     "first byte of the next": (flip(DATA, CHUNK), {("DAMAGED", DATA, 2)}, "bytes 65536-131071"),
     "a byte in zeros": (flip(SYSTEM, 2 * CHUNK + 9), {("DAMAGED", SYSTEM, 3)}, ""),
     "two chunks of two files": (
-        lambda bundle: (flip(SYSTEM, 0)(bundle), flip(DATA, 0)(bundle)) and None,
+        lambda bundle: (flip(SYSTEM, 0)(bundle), flip(DATA, 0)(bundle)),
         {("DAMAGED", SYSTEM, 1), ("DAMAGED", DATA, 1)}, "",
     ),
     "a sector of zeros": (overwrite(SYSTEM, CHUNK + 512, bytes(512)), {("DAMAGED", SYSTEM, 2)}, ""),
@@ -128,17 +133,17 @@ BROKEN: dict[str, tuple[Break, Problems, str]] = {
     "nothing left": (truncate(CONSOLE, -7), {("TOO SHORT", CONSOLE, 0), ("DAMAGED", CONSOLE, 1)}, "it ends after 0"),
     "a byte long": (truncate(DATA, 1), {("TOO LONG", DATA, 0)}, "1 bytes too many"),
     "an empty file that is not": (
-        lambda bundle: (bundle / "definitions/empty.txt").write_text("x") and None,
+        lambda bundle: (bundle / "definitions/empty.txt").write_text("x"),
         {("TOO LONG", "definitions/empty.txt", 0)}, "truncate -s 0",
     ),
     "a missing image": (remove(DATA), {("MISSING", DATA, 0)}, "not here"),
     "a missing folder": (lambda bundle: shutil.rmtree(bundle / "logs"), {("MISSING", CONSOLE, 0)}, "not here"),
     "an additional file": (
-        lambda bundle: (bundle / "images/evil.sh").write_text("x") and None, {("EXTRA", "images/evil.sh", 0)}, "not part",
+        lambda bundle: (bundle / "images/evil.sh").write_text("x"), {("EXTRA", "images/evil.sh", 0)}, "not part",
     ),
     "an additional folder": (lambda bundle: (bundle / "more").mkdir(), {("EXTRA", "more", 0)}, "not part"),
     "a hidden file": (
-        lambda bundle: (bundle / ".hidden").write_text("x") and None, {("EXTRA", ".hidden", 0)}, "not part",
+        lambda bundle: (bundle / ".hidden").write_text("x"), {("EXTRA", ".hidden", 0)}, "not part",
     ),
     "a renamed image": (
         rename(DATA, "images/data.qcow2"), {("MISSING", DATA, 0), ("EXTRA", "images/data.qcow2", 0)},
@@ -149,7 +154,8 @@ BROKEN: dict[str, tuple[Break, Problems, str]] = {
         "only its upper and lower case differ",
     ),
     "a link to the image": (
-        replaced(DATA, lambda path: path.symlink_to(path.parents[2] / "away")), {("NOT A FILE", DATA, 0)}, "symbolic link",
+        replaced(DATA, lambda path: path.symlink_to(path.parents[2] / "away")),
+        {("NOT A FILE", DATA, 0)}, "symbolic link",
     ),
     "a folder in its place": (replaced(DATA, lambda path: path.mkdir()), {("NOT A FILE", DATA, 0)}, "a folder"),
     "a pipe in its place": (replaced(DATA, os.mkfifo), {("NOT A FILE", DATA, 0)}, "no regular file"),
@@ -174,7 +180,7 @@ BROKEN: dict[str, tuple[Break, Problems, str]] = {
         f"what chunk 1 of {DATA} should hold",
     ),
     "a shift by a byte": (
-        lambda bundle: (bundle / DATA).write_bytes(b"x" + (bundle / DATA).read_bytes()[:-1]) and None,
+        lambda bundle: (bundle / DATA).write_bytes(b"x" + (bundle / DATA).read_bytes()[:-1]),
         {("DAMAGED", DATA, number) for number in range(1, 7)}, "",
     ),
     "the manifest tampered with": (tamper_manifest, {("MANIFEST", "manifest.json", 0)}, "not what its digest files"),
@@ -290,26 +296,25 @@ def test_volumes_in_one_folder_are_proven_too(pristine: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("folder", ["web1", "split/web1/volume-001", "split/web1/volume-002"])
 def test_sha256sum_proves_the_same_without_python(folder: str, pristine: Path) -> None:
     [sums] = (pristine / folder).glob("SHA256SUMS*")
-    done = subprocess.run(["sha256sum", "-c", "--strict", sums.name], cwd=pristine / folder, capture_output=True, text=True, check=False)  # fmt: skip
+    command = ["sha256sum", "-c", "--strict", sums.name]
+    done = subprocess.run(command, cwd=pristine / folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     named = {line.rpartition(":")[0] for line in done.stdout.splitlines()}
     here = {str(path.relative_to(pristine / folder)) for path in (pristine / folder).rglob("*") if path.is_file()}
     assert named == here - {sums.name, "manifest.sha256"}
 
 
-def test_unreadable_chunk_is_named_with_the_systems_own_words(
-    pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read = verifier.digest_of
+def test_unreadable_chunk_is_named_with_the_systems_own_words(pristine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = digest_of
 
     def bad_sector(file: object, start: int, length: int) -> tuple[str, int]:
         if start == 4 * CHUNK and str(getattr(file, "name", "")) and length == CHUNK:
             raise OSError(5, os.strerror(5))
         return read(file, start, length)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(verifier, "digest_of", bad_sector)
-    look = verifier.Look(str(pristine / "web1"), quiet=True, jobs=2)
-    verifier.examine(look, None)
+    monkeypatch.setattr(prove, "digest_of", bad_sector)
+    look = Look(str(pristine / "web1"), quiet=True, jobs=2)
+    examine(look, None)
     assert {(one.kind, one.path, one.chunk) for one in look.problems} == {
         ("UNREADABLE", SYSTEM, 5), ("UNREADABLE", DATA, 5)
     }  # fmt: skip
@@ -352,7 +357,7 @@ def test_folder_that_is_no_bundle_is_no_verdict(pristine: Path, tmp_path: Path) 
 
 
 def test_fingerprint_that_was_read_aloud_is_compared(pristine: Path, tmp_path: Path) -> None:
-    right = verifier.fingerprint(sha256(pristine / "web1/manifest.json")).upper()
+    right = fingerprint(sha256(pristine / "web1/manifest.json")).upper()
     assert verify(pristine / "web1/verify.py", "--fingerprint", right, where=tmp_path).code == 0
     answer = verify(pristine / "web1/verify.py", "--fingerprint", "0" * 32, where=tmp_path)
     assert (answer.code, answer.problems) == (1, {("FINGERPRINT", "manifest.json", 0)})
@@ -360,13 +365,28 @@ def test_fingerprint_that_was_read_aloud_is_compared(pristine: Path, tmp_path: P
 
 def test_text_names_the_bundle_its_fingerprint_and_that_nobody_signed(pristine: Path, tmp_path: Path) -> None:
     done = subprocess.run([pristine / "web1/verify.py"], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert f"fingerprint: {verifier.fingerprint(sha256(pristine / 'web1/manifest.json'))}" in done.stdout
+    assert f"fingerprint: {fingerprint(sha256(pristine / 'web1/manifest.json'))}" in done.stdout
     assert "signature: none" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("WHOLE")
 
 
+def test_joined_verifier_is_what_its_modules_are(pristine: Path) -> None:
+    assert (pristine / "web1/verify.py").read_text() == join_verifier()
+    tree = ast.parse(join_verifier())
+    names = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    names += [
+        node.id
+        for one in tree.body
+        if isinstance(one, ast.Assign)
+        for node in ast.walk(one.targets[0])
+        if isinstance(node, ast.Name)
+    ]
+    assert len(set(names)) == len(names)  # no module takes the name of another
+    assert "private_cloud" not in join_verifier()
+
+
 def test_verifier_is_python_3_6() -> None:
-    source = Path(verifier.__file__).read_text(encoding="utf-8")
+    source = join_verifier()
     tree = ast.parse(source, feature_version=(3, 6))
     imported = {
         name.partition(".")[0]

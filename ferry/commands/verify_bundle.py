@@ -32,7 +32,7 @@ def command(folders: tuple[Path, ...], accept: tuple[Path, ...], *, as_json: boo
 
     The same as `python3 verify.py` in the bundle, but that the verifier is Ferry's own, and not one that came along.
     """
-    from private_cloud.bundle.verify import main  # noqa: PLC0415
+    from private_cloud.bundle.far_side.command import main  # noqa: PLC0415
 
     argv = [word for folder in accept for word in ("--accept", str(folder))]
     for name, value in options.items():

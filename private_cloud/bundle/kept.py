@@ -13,8 +13,8 @@ from pathlib import Path
 from migration.errors import InvalidInput
 from migration.storage import write_atomically
 from migration.workspace import Workspace
-from private_cloud.bundle import verify
 from private_cloud.bundle.contents import Item
+from private_cloud.bundle.far_side.names import MANIFEST, README, VERIFIER, fingerprint
 
 FOLDER = "bundles"
 SOURCES = "sources.json"
@@ -28,7 +28,7 @@ class Kept:
 
     @property
     def manifest(self) -> Path:
-        return self.path / verify.MANIFEST
+        return self.path / MANIFEST
 
     def take_text(self, path: str, text: str) -> Item:
         """Keep a small file that is made for the bundle."""
@@ -61,7 +61,7 @@ class Kept:
 
     def head(self) -> dict[str, bytes]:
         """Return what every volume has; a newer Ferry would bring another verifier."""
-        return {name: (self.path / name).read_bytes() for name in (verify.VERIFIER, verify.README)}
+        return {name: (self.path / name).read_bytes() for name in (VERIFIER, README)}
 
     def sources(self) -> dict[str, Path]:
         """Return where each file of the bundle lies in this workspace."""
@@ -84,10 +84,10 @@ def open_kept(workspace: Workspace, name: str) -> Iterator[Kept]:
 
 def find_kept(workspace: Workspace, digest: str) -> Kept:
     """Return what is kept of the bundle whose manifest's SHA-256 begins so. Raises `InvalidInput`."""
-    for manifest in sorted((workspace.path / FOLDER).glob(f"*/{verify.MANIFEST}")):
+    for manifest in sorted((workspace.path / FOLDER).glob(f"*/{MANIFEST}")):
         if hashlib.sha256(manifest.read_bytes()).hexdigest().startswith(digest):
             return Kept(manifest.parent)
     raise InvalidInput(
-        f"{workspace.path}: no bundle with the fingerprint {verify.fingerprint(digest)} was made here",
+        f"{workspace.path}: no bundle with the fingerprint {fingerprint(digest)} was made here",
         "give the workspace it was made from; a bundle that was made anew under its name has another fingerprint",
     )

@@ -13,13 +13,26 @@ from migration.errors import InvalidInput
 from migration.progress import Progress, Stop, check_stop, no_progress
 from migration.storage import check_free_space, format_size, storage_errors, sync_directory, write_atomically
 from migration.workspace import Workspace
-from private_cloud.bundle import verify
 from private_cloud.bundle.contents import Bundle, BundleSettings, Contents, Item, RecordedBundle
+from private_cloud.bundle.far_side.manifest import Manifest, manifest_sum_text, read_manifest, sums_text
+from private_cloud.bundle.far_side.names import (
+    MANIFEST,
+    MANIFEST_SUM,
+    SIGNATURE,
+    VERIFIER,
+    BadManifest,
+    check_distinct,
+    check_path,
+    fingerprint,
+    piece_name,
+    sums_name,
+    volume_name,
+)
 from private_cloud.bundle.kept import Kept, open_kept
 from private_cloud.bundle.layout import CLUSTER, Cut, plan_cuts
 from private_cloud.bundle.manifest import PlacedFile, make_head, measure_head, render_manifest
 from private_cloud.bundle.placing import Placement, place_file
-from private_cloud.bundle.signing import sign_manifest
+from private_cloud.bundle.signing import check_key, sign_manifest
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +69,8 @@ def make_bundle(
     what it was when it was made), `NoSpace`, `ToolMissing`, `Interrupted`.
     """
     _check_names(contents, settings)
+    if settings.sign is not None:
+        check_key(settings.sign)
     final = output.expanduser().absolute() / settings.name
     partial = final.with_name(f"{settings.name}.partial")
     with storage_errors(final), open_kept(workspace, settings.name) as kept:
@@ -85,10 +100,10 @@ def _check_names(contents: Contents, settings: BundleSettings) -> None:
     paths = [*(item.path for item in contents.items), *contents.texts]
     try:
         for path in (settings.name, *paths):
-            verify.check_path(path)
-        verify.check_path(settings.name.replace("/", " "))  # one word
-        verify.check_distinct(paths)
-    except verify.BadManifest as error:
+            check_path(path)
+        check_path(settings.name.replace("/", " "))  # one word
+        check_distinct(paths)
+    except BadManifest as error:
         raise InvalidInput(
             f"it cannot go into a bundle: {error}", "use letters, digits, and . _ + - in names"
         ) from error
@@ -132,9 +147,9 @@ def _request_digest(items: Sequence[Item], contents: Contents, settings: BundleS
 
 def _find_again(final: Path, known: RecordedBundle | None, request: str, progress: Progress) -> Bundle:
     """Return the bundle that has the name already, if it is what was asked for."""
-    manifest = final / verify.MANIFEST
+    manifest = final / MANIFEST
     if not manifest.is_file():
-        manifest = final / verify.volume_name(1) / verify.MANIFEST
+        manifest = final / volume_name(1) / MANIFEST
     is_ours = known is not None and known.bundle.path == final and manifest.is_file() and not final.is_symlink()
     if (
         known is None
@@ -195,8 +210,8 @@ def _targets(root: Path, plan: _Plan, settings: BundleSettings) -> list[tuple[tu
     """Return where each piece of each file goes."""
     targets = []
     for item, cuts in zip(plan.items, plan.cuts, strict=True):
-        names = [item.path] if len(cuts) == 1 else [verify.piece_name(item.path, n + 1) for n in range(len(cuts))]
-        folders = [root if settings.split is None else root / verify.volume_name(cut.volume) for cut in cuts]
+        names = [item.path] if len(cuts) == 1 else [piece_name(item.path, n + 1) for n in range(len(cuts))]
+        folders = [root if settings.split is None else root / volume_name(cut.volume) for cut in cuts]
         targets.append(
             tuple((cut, folder / name) for cut, folder, name in zip(cuts, folders, names, strict=True))
         )  # fmt: skip
@@ -236,15 +251,13 @@ def _fill(
         files, plan.head, contents.provenance,
         name=settings.name, chunk_size=settings.chunk_size, is_signed=settings.sign is not None,
     )  # fmt: skip
-    meant = verify.read_manifest(manifest)  # what the far side would refuse must not leave here
+    meant = read_manifest(manifest)  # what the far side would refuse must not leave here
     kept.finish(manifest, plan.items, plan.head)
     signature = sign_manifest(kept.manifest, settings.sign, stop=stop) if settings.sign is not None else None
     for volume in range(1, plan.volumes + 1):
         number = None if settings.split is None else volume
-        folder = partial if number is None else partial / verify.volume_name(volume)
-        write_head(
-            folder, meant, manifest, plan.head, {verify.sums_name(number): verify.sums_text(meant, number)}, signature
-        )
+        folder = partial if number is None else partial / volume_name(volume)
+        write_head(folder, meant, manifest, plan.head, {sums_name(number): sums_text(meant, number)}, signature)
     for path in sorted(partial.rglob("*")):
         if path.is_dir():
             sync_directory(path)
@@ -252,21 +265,21 @@ def _fill(
     partial.rename(final)
     sync_directory(final.parent)
     return Bundle(
-        path=final, manifest_sha256=meant.digest, fingerprint=verify.fingerprint(meant.digest), size=total,
+        path=final, manifest_sha256=meant.digest, fingerprint=fingerprint(meant.digest), size=total,
         files=len(files), volumes=plan.volumes, is_signed=signature is not None, linked=tuple(linked),
     )  # fmt: skip
 
 
 def write_head(
-    folder: Path, meant: verify.Manifest, manifest: bytes, head: Mapping[str, bytes], texts: Mapping[str, str],
+    folder: Path, meant: Manifest, manifest: bytes, head: Mapping[str, bytes], texts: Mapping[str, str],
     signature: Path | None,
 ) -> None:  # fmt: skip
     """Write what every volume has into one: the verifier, the manifest, their digests, the signature."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {**texts, verify.MANIFEST_SUM: verify.manifest_sum_text(meant.digest)}.items():
+    for name, text in {**texts, MANIFEST_SUM: manifest_sum_text(meant.digest)}.items():
         write_atomically(folder / name, text)
-    for name, data in {**head, verify.MANIFEST: manifest}.items():
+    for name, data in {**head, MANIFEST: manifest}.items():
         write_atomically(folder / name, data.decode())
-    (folder / verify.VERIFIER).chmod(0o755)
+    (folder / VERIFIER).chmod(0o755)
     if signature is not None:
-        write_atomically(folder / verify.SIGNATURE, signature.read_text(encoding="ascii"))
+        write_atomically(folder / SIGNATURE, signature.read_text(encoding="ascii"))

@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from private_cloud.bundle import verify
+from private_cloud.bundle.far_side.names import FORMAT, README, VERIFIER, VERSION
+from private_cloud.bundle.joined import join_verifier
 from private_cloud.bundle.layout import Cut
 
 SIGNATURE_SIZE = 16 << 10  # bytes at most, of the largest RSA key
@@ -33,8 +33,8 @@ def render_manifest(
 ) -> bytes:  # fmt: skip
     """Return the manifest; the same bundle has the same, whenever and wherever it is made."""
     document = {
-        "format": verify.FORMAT,
-        "version": verify.VERSION,
+        "format": FORMAT,
+        "version": VERSION,
         "name": name,
         "chunk_size": chunk_size,
         "volumes": max((cut.volume for file in files for cut, _ in file.pieces), default=1),
@@ -77,8 +77,7 @@ def measure_head(
 
 def make_head(name: str, volumes: int, *, is_signed: bool) -> dict[str, bytes]:
     """Return the verifier and the text that says what to type; the text is as long for any number of volumes."""
-    verifier = Path(verify.__file__).read_bytes()
-    return {verify.VERIFIER: verifier, verify.README: _readme(name, volumes, is_signed=is_signed).encode()}
+    return {VERIFIER: join_verifier().encode(), README: _readme(name, volumes, is_signed=is_signed).encode()}
 
 
 def _readme(name: str, volumes: int, *, is_signed: bool) -> str:

@@ -12,7 +12,17 @@ from migration.errors import InvalidInput, SourceChanged
 from migration.progress import Progress, Stop, check_stop, no_progress
 from migration.storage import check_free_space, storage_errors, sync_directory
 from migration.workspace import Workspace
-from private_cloud.bundle import verify
+from private_cloud.bundle.far_side.manifest import Entry, Manifest, read_manifest
+from private_cloud.bundle.far_side.names import (
+    MANIFEST,
+    MANIFEST_SUM,
+    README,
+    REQUEST_TITLE,
+    SIGNATURE,
+    SUMS,
+    VERIFIER,
+    chunk_name,
+)
 from private_cloud.bundle.kept import find_kept
 from private_cloud.bundle.make import write_head
 
@@ -47,10 +57,10 @@ def read_request(path: Path) -> Request:
         raise InvalidInput(f"{path}: {why}", "give the resend-request.txt that verify.py wrote") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     digest = re.sub(r"[\s-]", "", lines[1].removeprefix("bundle").lower()) if len(lines) > 1 else ""
-    if not lines or lines[0] != verify.REQUEST_TITLE or not re.fullmatch("[0-9a-f]{32,64}", digest):
+    if not lines or lines[0] != REQUEST_TITLE or not re.fullmatch("[0-9a-f]{32,64}", digest):
         raise InvalidInput(
             f"{path}: not a request for pieces of a bundle",
-            f"its first lines are {verify.REQUEST_TITLE!r} and 'bundle', with the 32 digits of the fingerprint",
+            f"its first lines are {REQUEST_TITLE!r} and 'bundle', with the 32 digits of the fingerprint",
         )
     chunks: dict[str, tuple[int, ...]] = {}
     for line in lines[2:]:
@@ -82,7 +92,7 @@ def make_resend(
     """
     kept = find_kept(workspace, request.digest)
     data = kept.manifest.read_bytes()
-    manifest = verify.read_manifest(data)
+    manifest = read_manifest(data)
     work = _find_chunks(manifest, request)
     total = sum(manifest.span(entry, index)[1] for entry, index in work)
     tag = hashlib.sha256(repr(sorted(request.chunks.items())).encode()).hexdigest()[:8]
@@ -94,31 +104,31 @@ def make_resend(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         check_free_space(partial, total, "what is to be sent again")
-        sources, done, sums = kept.sources(), 0, {verify.MANIFEST: manifest.digest}
+        sources, done, sums = kept.sources(), 0, {MANIFEST: manifest.digest}
         for entry, index in work:
             check_stop(stop)
             chunk = _read_chunk(sources[entry.path], manifest, entry, index)
-            target = partial / verify.chunk_name(entry.path, index)
+            target = partial / chunk_name(entry.path, index)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(chunk)
-            sums[verify.chunk_name(entry.path, index)] = entry.chunks[index]
+            sums[chunk_name(entry.path, index)] = entry.chunks[index]
             done += len(chunk)
             progress(done, total)
         text = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
-        signature = kept.manifest.with_name(verify.SIGNATURE) if manifest.is_signed else None
-        write_head(partial, manifest, data, kept.head(), {verify.SUMS: text}, signature)
+        signature = kept.manifest.with_name(SIGNATURE) if manifest.is_signed else None
+        write_head(partial, manifest, data, kept.head(), {SUMS: text}, signature)
         partial.rename(final)
         sync_directory(final.parent)
     return Resend(path=final, chunks=len(work), size=total)
 
 
-def _find_chunks(manifest: verify.Manifest, request: Request) -> list[tuple[verify.Entry, int]]:
+def _find_chunks(manifest: Manifest, request: Request) -> list[tuple[Entry, int]]:
     """Return the chunks that are meant; what every volume has is sent along in any case."""
     entries = {entry.path: entry for entry in manifest.files}
-    always = {verify.MANIFEST, verify.MANIFEST_SUM, verify.SIGNATURE, verify.VERIFIER, verify.README}
+    always = {MANIFEST, MANIFEST_SUM, SIGNATURE, VERIFIER, README}
     work = []
     for path, chunks in request.chunks.items():
-        if path in always or path.startswith(verify.SUMS):
+        if path in always or path.startswith(SUMS):
             continue
         entry = entries.get(path)
         if entry is None:
@@ -132,7 +142,7 @@ def _find_chunks(manifest: verify.Manifest, request: Request) -> list[tuple[veri
     return work
 
 
-def _read_chunk(source: Path, manifest: verify.Manifest, entry: verify.Entry, index: int) -> bytes:
+def _read_chunk(source: Path, manifest: Manifest, entry: Entry, index: int) -> bytes:
     start, length = manifest.span(entry, index)
     chunk = b""
     if source.is_file():
