@@ -28,9 +28,7 @@ CONVERT = "convert:"  # what the journal's names of conversions begin with
 _REPORTS = ("report.md", "report.json", "report.html")
 
 
-def find_contents(
-    workspace: Workspace, *, formats: Sequence[str] = (), licences: Sequence[Path] = (), ferry_version: str = ""
-) -> Contents:
+def find_contents(workspace: Workspace, *, formats: Sequence[str] = (), licences: Sequence[Path] = ()) -> Contents:
     """Return the images in `formats` (all, if none are named), and whatever belongs to them in the workspace.
 
     Raises `InvalidInput` where there is no such image. That they are unchanged is seen when they are bundled.
@@ -50,9 +48,7 @@ def find_contents(
     ]
     items += [Item(path=f"licence/{path.name}", source=path.absolute()) for path in licences]
     texts = _verdict(workspace)
-    return Contents(
-        items=tuple(items), texts=texts, provenance=find_provenance(workspace, artifacts, ferry_version=ferry_version)
-    )
+    return Contents(items=tuple(items), texts=texts, provenance=find_provenance(workspace, artifacts))
 
 
 def remember_links(workspace: Workspace, bundle: Bundle) -> None:
@@ -76,7 +72,7 @@ def remember_links(workspace: Workspace, bundle: Bundle) -> None:
             workspace.journal.record(BOOT_STEP, replace(booted, files=files))
 
 
-def find_provenance(workspace: Workspace, artifacts: Sequence[Artifact], *, ferry_version: str = "") -> dict[str, Any]:
+def find_provenance(workspace: Workspace, artifacts: Sequence[Artifact]) -> dict[str, Any]:
     """Return where the images come from, and what made them, in JSON's own types; no time, no path of this machine."""
     export = recorded_export(workspace)
     disks = [
@@ -98,14 +94,14 @@ def find_provenance(workspace: Workspace, artifacts: Sequence[Artifact], *, ferr
         "export": None if export is None else TypeAdapter(type(export)).dump_python(export, mode="json"),
         "disks": disks,
         "images": images,
-        "versions": find_versions(ferry_version),
+        "versions": find_versions(),
     }
 
 
-def find_versions(ferry_version: str) -> dict[str, str]:
+def find_versions() -> dict[str, str]:
     """Return the versions of all that had a part in it; what is not installed is left out."""
-    versions = {"ferry": ferry_version, "python": platform.python_version()}
-    for package in ("prefect", "oss2", "aliyun-python-sdk-ecs", "pydantic", "isal"):
+    versions = {"python": platform.python_version()}
+    for package in ("ferry-migration", "prefect", "oss2", "aliyun-python-sdk-ecs", "pydantic", "isal"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     with contextlib.suppress(MigrationError, IndexError):

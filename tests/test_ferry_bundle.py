@@ -62,7 +62,7 @@ def test_workspace_becomes_a_bundle_that_proves_itself(workspace: Path, tmp_path
         "definitions/libvirt/domain.xml",
     }  # fmt: skip
     manifest = json.loads(Path(bundle["path"], "manifest.json").read_text())
-    assert {"ferry", "python", "qemu-img"} <= set(manifest["provenance"]["versions"])
+    assert {"ferry-migration", "python", "qemu-img"} <= set(manifest["provenance"]["versions"])
     assert [image["device"] for image in manifest["provenance"]["images"]] == ["xvdb", "xvdc", "xvda", "xvda"]
     assert str(workspace) not in json.dumps(manifest)
     proven = ferry("verify-bundle", bundle["path"], "--fingerprint", bundle["fingerprint"], where=tmp_path)

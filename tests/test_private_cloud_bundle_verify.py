@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -323,21 +324,20 @@ def test_unreadable_chunk_is_named_with_the_systems_own_words(pristine: Path, mo
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
-def test_what_we_may_not_read_is_not_called_damaged(pristine: Path, tmp_path: Path) -> None:
-    bundle = tmp_path / "web1"
-    shutil.copytree(pristine / "web1", bundle)
-    (bundle / DATA).chmod(0)
+def test_what_we_may_not_read_is_not_called_damaged(pristine: Path) -> None:
     look = (
         "import os, sys, runpy; os.setgid(65534); os.setuid(65534); sys.argv[0:] = sys.argv[1:];"
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    for folder in (tmp_path, *tmp_path.parents):
-        if not folder.stat().st_mode & 1:
-            folder.chmod(folder.stat().st_mode | 0o055)
-    done = subprocess.run(
-        [sys.executable, "-c", look, bundle / "verify.py", "--request", "/dev/null"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
+        Path(folder).chmod(0o755)
+        bundle = Path(folder, "web1")
+        shutil.copytree(pristine / "web1", bundle)
+        (bundle / DATA).chmod(0)
+        done = subprocess.run(
+            [sys.executable, "-c", look, bundle / "verify.py", "--request", "/dev/null"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
     assert "UNREADABLE: images/data_xvdb.qcow2: Permission denied" in done.stdout
     assert done.returncode == 2
 

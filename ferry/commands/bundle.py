@@ -59,7 +59,6 @@ def command(
 
     The other side runs `python3 verify.py` in it. With --split, every volume carries what proves it.
     """
-    from ferry import __version__  # noqa: PLC0415
     from ferry.progress import open_display  # noqa: PLC0415
     from flows.bundle_contents import find_contents, remember_links  # noqa: PLC0415
     from migration.errors import InvalidInput  # noqa: PLC0415
@@ -75,7 +74,7 @@ def command(
         if resend is not None:
             _resend(space, resend, output, as_json=as_json)
             return
-        contents = find_contents(space, formats=formats, licences=licences, ferry_version=__version__)
+        contents = find_contents(space, formats=formats, licences=licences)
         export = contents.provenance["export"]
         name = name or (f"ferry-{export['image']['image_id']}" if export else space.path.name)
         settings = BundleSettings(name=name, split=split, sign=sign, link=not copy)

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 class Digests:
     """Takes a file's bytes in order; blocks must not cross the end of a chunk or of a piece."""
 
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self._pool = pool
+    def __init__(self, pool: ThreadPoolExecutor, *, in_one_piece: bool) -> None:
+        self._pool, self._in_one_piece = pool, in_one_piece
         self._whole, self._piece, self._chunk = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
         self._is_chunk_open = False
         self.chunks: list[str] = []
@@ -20,7 +20,8 @@ class Digests:
     def feed(self, block: memoryview, meanwhile: Callable[[], None]) -> None:
         """Take a block into all digests, each on a core of its own, and do something else with it meanwhile."""
         # hashlib lets go of the interpreter while it computes.
-        work = [self._pool.submit(one.update, block) for one in (self._whole, self._piece, self._chunk)]
+        asked = (self._whole, self._chunk) if self._in_one_piece else (self._whole, self._chunk, self._piece)
+        work = [self._pool.submit(one.update, block) for one in asked]
         try:
             meanwhile()
         finally:
@@ -36,7 +37,7 @@ class Digests:
 
     def end_piece(self) -> None:
         """Close the piece."""
-        self.pieces.append(self._piece.hexdigest())
+        self.pieces.append((self._whole if self._in_one_piece else self._piece).hexdigest())
         self._piece = hashlib.sha256()
 
     def whole(self) -> str:

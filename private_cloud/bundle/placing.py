@@ -70,7 +70,7 @@ def place_file(work: Placement, advance: Callable[[int], None], stop: Stop | Non
 def _place(work: Placement, advance: Callable[[int], None], stop: Stop | None) -> Proven:
     linked: Fingerprint | None = None
     with ThreadPoolExecutor(max_workers=3, thread_name_prefix="digest") as pool:
-        digests = Digests(pool)
+        digests = Digests(pool, in_one_piece=len(work.cuts) == 1)
         for cut, target in work.cuts:
             target.parent.mkdir(parents=True, exist_ok=True)
             if _is_there(target, cut, work):
