@@ -57,6 +57,15 @@ def test_no_volume_is_larger_than_the_medium(split: int, tmp_path: Path) -> None
     assert (answer.code, answer.problems) == (0, set())
 
 
+def test_bundle_that_fits_one_volume_is_proven_from_in_there_and_from_above(tmp_path: Path) -> None:
+    made = bundle_of(tmp_path / "workspace", tmp_path / "near", split=10_000_000)
+    assert made.volumes == 1
+    verifier = made.path / "volume-001/verify.py"
+    for argv in ([], [made.path], ["--volume", "1"], ["--assemble", tmp_path / "far"]):
+        answer = verify(verifier, *argv, where=tmp_path)
+        assert (answer.code, answer.problems) == (0, set())
+
+
 def test_medium_too_small_for_a_chunk_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="no room for a chunk"):
         bundle_of(tmp_path / "workspace", tmp_path / "near", split=100_000)

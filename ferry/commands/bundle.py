@@ -92,7 +92,11 @@ def command(
     click.echo(f"{bundle.path}  {bundle.files} files, {_size(bundle.size)}{volumes}")
     click.echo("signed" if bundle.is_signed else "not signed: read the fingerprint to the other side")
     click.echo(f"fingerprint: {bundle.fingerprint}")
-    click.echo("over there: python3 verify.py, in that folder")
+    click.echo(
+        "over there: python3 verify.py --assemble FOLDER, on each volume"
+        if split
+        else "over there: python3 verify.py, in that folder"
+    )
 
 
 def _resend(space: Workspace, request: Path, output: Path, *, as_json: bool) -> None:

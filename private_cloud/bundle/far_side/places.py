@@ -30,7 +30,7 @@ def find_places(
     [first, *_] = roots
     cut = {piece.path for entry in manifest.files if len(entry.pieces) > 1 for piece in entry.pieces}
     in_pieces = in_volumes or volume is not None or not cut.isdisjoint(found[first])
-    in_pieces = in_pieces or (manifest.volumes > 1 and SUMS not in found[first] and sums_name(1) in found[first])
+    in_pieces = in_pieces or (SUMS not in found[first] and any(path.startswith(SUMS) for path in found[first]))
     asked = [volume] if volume is not None else list(range(1, manifest.volumes + 1))
     places: List[Place] = []
     heads: Dict[str, Set[str]] = {}
