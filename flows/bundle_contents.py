@@ -18,6 +18,7 @@ from image_download.verify import finished_downloads
 from image_export.export import recorded_export
 from migration.artifact import Artifact
 from migration.errors import InvalidInput, MigrationError
+from migration.let_go import accept_fingerprint
 from migration.run import run
 from migration.workspace import Workspace
 from private_cloud.boot_in_workspace import STEP as BOOT_STEP
@@ -57,6 +58,8 @@ def remember_links(workspace: Workspace, bundle: Bundle) -> None:
     A hard link changes a file's ctime and nothing else; each of these was proven by its SHA-256 since.
     """
     linked = dict(bundle.linked)
+    for path, fingerprint in linked.items():
+        accept_fingerprint(workspace, path, fingerprint)
     for step, known in _conversions(workspace):
         path = workspace.images / known.artifact.path.name
         if path in linked:

@@ -78,5 +78,13 @@ def find_stand_in(workspace: Workspace, stem: str) -> Disk | None:
     return replace(known.disk, path=path)
 
 
+def accept_fingerprint(workspace: Workspace, path: Path, fingerprint: Fingerprint) -> None:
+    """Take note that an image was touched by us, and proven since, should it stand in for a disk."""
+    for step in workspace.journal.steps():
+        known = workspace.journal.get(step, StandIn) if step.startswith(_step("")) else None
+        if known is not None and known.disk.path.name == path.name:
+            workspace.journal.record(step, replace(known, fingerprint=fingerprint))
+
+
 def _step(stem: str) -> str:
     return f"let-go:{stem}"

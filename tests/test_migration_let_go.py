@@ -13,8 +13,9 @@ from converters.convert import convert_disk
 from migration.artifact import Artifact
 from migration.disk import Disk, DiskFormat, DiskRole
 from migration.errors import InvalidInput, SourceChanged
-from migration.let_go import find_stand_in, let_go
+from migration.let_go import accept_fingerprint, find_stand_in, let_go
 from migration.run import run
+from migration.storage import fingerprint_of
 from migration.workspace import Workspace, open_workspace
 
 SIZE = 4 << 20
@@ -90,6 +91,20 @@ def test_touched_image_is_read_and_a_changed_one_is_none(space: Workspace, disk:
     with pytest.raises(SourceChanged, match="was changed since"):
         convert_disk(space, stand_in, DiskFormat.QCOW2)
     assert image.path.exists(), "it may be the last copy, bad or not"
+
+
+def test_image_that_we_touched_ourselves_is_not_read_again(
+    space: Workspace, disk: Disk, image: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go(space, image, [disk.path])
+    os.utime(image.path, (1, 1))
+    accept_fingerprint(space, image.path, fingerprint_of(image.path))
+
+    def read(path: Path) -> str:
+        raise AssertionError(f"{path} is read")
+
+    monkeypatch.setattr("migration.let_go.sha256_of_file", read)
+    assert find_stand_in(space, "data_xvdb") is not None
 
 
 def test_stand_in_is_found_where_the_workspace_has_moved(
