@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from flows.markdown import cell, fenced
 from fstab_check.render import render_summary
 from fstab_check.repair_render import changed_lines, place_of
 from migration.repair import Repair
+from report.markdown_text import cell, fenced
 
 
 def render_repair(repair: Repair) -> list[str]:

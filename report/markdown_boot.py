@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flows.markdown import cell, fenced
 from private_cloud.boot_in_workspace import BootProof
+from report.markdown_text import cell, fenced
 
 
 def render_boot_outcome(proof: BootProof | None, unknown: str) -> str:
