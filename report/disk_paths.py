@@ -13,6 +13,8 @@ from migration.storage import format_size
 from migration.verdict import EntryChain, Outcome, Verdict
 from report.report import Report
 
+MOST_DISKS = 40  # more than a machine in the cloud has; a report that says otherwise is not drawn whole
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -64,26 +66,24 @@ def find_disk_paths(report: Report) -> tuple[DiskPath, ...]:
     disks = {disk.device: disk for disk in report.disks}
     objects = {one.device: one for one in report.objects}
     told = {one.device: (str(one.role), one.size) for one in (report.image.disks if report.image is not None else ())}
+    told |= {one.device: (str(one.role), one.disk_size or 0) for one in report.objects if one.device not in told}
     told |= {device: (str(disk.role), disk.virtual_size) for device, disk in disks.items()}
-    devices = dict.fromkeys([*told, *objects])
+    volumes = _volumes_of_disks(report.verdict, set(told))
     paths = [
-        _path(device, told.get(device), objects.get(device), disks.get(device), report.verdict) for device in devices
+        _path(device, role, size, objects.get(device), disks.get(device), volumes.get(device, ()))
+        for device, (role, size) in list(told.items())[:MOST_DISKS]
     ]
-    lost = _volumes(report.verdict, None, set(devices))
-    if lost:
-        paths.append(DiskPath("", "", "", "", "", "", lost))
-    return tuple(paths)
+    lost = volumes.get("", ())
+    return (*paths, DiskPath("", "", "", "", "", "", lost)) if lost else tuple(paths)
 
 
 def _path(
-    device: str, told: tuple[str, int] | None, exported: ExportedObject | None, disk: Disk | None,
-    verdict: Verdict | None,
-) -> DiskPath:  # fmt: skip
-    role, size = told or ((str(exported.role), exported.disk_size or 0) if exported else ("", 0))
+    device: str, role: str, size: int, exported: ExportedObject | None, disk: Disk | None, volumes: tuple[Volume, ...]
+) -> DiskPath:
     return DiskPath(
         device=device, role=role, size=format_size(size) if size else "",
         object_name=exported.key if exported else "", object_size=format_size(exported.size) if exported else "",
-        file_name=disk.path.name if disk else "", volumes=_volumes(verdict, device, set()),
+        file_name=disk.path.name if disk else "", volumes=volumes,
     )  # fmt: skip
 
 
@@ -91,25 +91,38 @@ def _path(
 _NO_DISK = frozenset({"tmpfs", "proc", "sysfs", "devpts", "cgroup", "cgroup2", "debugfs", "nfs", "nfs4", "cifs"})
 
 
-def _volumes(verdict: Verdict | None, device: str | None, known: set[str]) -> tuple[Volume, ...]:
-    """Return what the lines of fstab find on `device`; None: on none that is `known`."""
-    found: dict[tuple[str, str], list[Mount]] = {}
-    for entry in verdict.chain if verdict is not None else ():
-        is_here = entry.device == device if device is not None else entry.device not in known
-        if not is_here or (device is None and entry.fstype in _NO_DISK):
-            continue
-        content = f"{entry.filesystem or ''} {f'UUID {entry.uuid}' if entry.uuid else ''}".strip()
-        found.setdefault((entry.resolved, content), []).append(_mount(entry, verdict))
-    return tuple(Volume(place, content, tuple(mounts)) for (place, content), mounts in found.items())
+def _volumes_of_disks(verdict: Verdict | None, devices: set[str]) -> dict[str, tuple[Volume, ...]]:
+    """Return what the lines of fstab find on each disk; "" has those that find none of `devices`."""
+    if verdict is None:
+        return {}
+    arrivals = _arrivals(verdict)
+    found: dict[str, dict[tuple[str, str], list[Mount]]] = {}
+    for entry in verdict.chain:
+        device = entry.device if entry.device in devices else ""
+        if device or entry.fstype not in _NO_DISK:
+            place = "swap" if entry.fstype == "swap" else entry.mountpoint
+            mount = Mount(entry.line, entry.source, place, arrivals.get(entry.line, ()))
+            found.setdefault(device or "", {}).setdefault(_what(entry, device or ""), []).append(mount)
+    return {
+        device: tuple(Volume(place, content, tuple(mounts)) for (place, content), mounts in volumes.items())
+        for device, volumes in found.items()
+    }
 
 
-def _mount(entry: EntryChain, verdict: Verdict | None) -> Mount:
-    alike: dict[tuple[str, Outcome], list[str]] = {}
-    for forecast in verdict.forecasts if verdict is not None else ():
+def _what(entry: EntryChain, device: str) -> tuple[str, str]:
+    if not device:
+        return entry.source, entry.resolved
+    return entry.resolved, f"{entry.filesystem or ''} {f'UUID {entry.uuid}' if entry.uuid else ''}".strip()
+
+
+def _arrivals(verdict: Verdict) -> dict[int, tuple[Arrival, ...]]:
+    """Return what becomes of each line, by its number: targets with the same fate together."""
+    alike: dict[int, dict[tuple[str, Outcome], list[str]]] = {}
+    for forecast in verdict.forecasts:
         for line in forecast.lines:
-            if line.line == entry.line:
-                name = (line.device or "").removeprefix("/dev/")
-                alike.setdefault((name, line.outcome), []).append(str(forecast.target))
-    arrivals = tuple(Arrival(tuple(targets), name, outcome) for (name, outcome), targets in alike.items())
-    place = "swap" if entry.fstype == "swap" else entry.mountpoint
-    return Mount(entry.line, entry.source, place, arrivals)
+            name = (line.device or "").removeprefix("/dev/")
+            alike.setdefault(line.line, {}).setdefault((name, line.outcome), []).append(str(forecast.target))
+    return {
+        number: tuple(Arrival(tuple(targets), name, outcome) for (name, outcome), targets in fates.items())
+        for number, fates in alike.items()
+    }

@@ -99,8 +99,7 @@ def draw_side_by_side(paths: Sequence[DiskPath]) -> Picture:
         x, width = starts[node.kind], COLUMNS[node.kind][1]
         box = _box(node, x, top + (bottom - top - node.height) / 2, width)
         boxes.append(box)
-        for child_box in placed:
-            edges.append(_across(box, child_box))
+        edges.extend(_across(box, child_box) for child_box in placed)
         return box, bottom + _GAP
 
     top = float(_HEADING)
@@ -157,10 +156,10 @@ def _box(node: _Node, x: float, y: float, width: float) -> Box:
 
 
 def _fit(word: str, room: int) -> str:
-    """Return a word that fits: its middle goes first, as the ends of names tell them apart."""
+    """Return a word that fits: what goes is after its beginning, as the ends of names tell them apart."""
     if len(word) <= room:
         return word
-    head = (room - 1) * 2 // 3
+    head = (room - 1) // 3
     return f"{word[:head]}…{word[len(word) - (room - 1 - head) :]}"
 
 
@@ -181,7 +180,7 @@ def _trees(paths: Sequence[DiskPath]) -> list[_Node]:
 def _of_disk(path: DiskPath, volumes: list[_Node]) -> _Node:
     if not path.device:
         return _Node("device", ("no disk", "of the export"), is_bad=True, children=volumes)
-    stations = [_Node("device", (path.device, f"{path.role} {path.size}".strip()))]
+    stations = [_Node("device", (f"{path.device} {path.role}".strip(), path.size))]
     if path.object_name:
         stations.append(_Node("object", (path.object_name, path.object_size)))
     if path.file_name:
@@ -200,7 +199,7 @@ def _of_volume(volume: Volume, mounts: Sequence[Mount]) -> _Node:
 
 def _of_mount(mount: Mount) -> _Node:
     words = tuple(
-        f"{one.device or '—'}  {', '.join(one.targets)}" if one.is_good
+        f"{one.device or 'mounted'} on {', '.join(one.targets)}" if one.is_good
         else f"✗ {', '.join(one.targets)}: {_NOT_MOUNTED.get(one.outcome, one.outcome)}"
         for one in mount.arrivals
     )  # fmt: skip

@@ -1,8 +1,9 @@
-"""The report as JSON: written for programs, and read again to make the other two from it; docs/report.md describes it."""
+"""The report as JSON: for programs, and to make the other two forms from it again; docs/report.md describes it."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,23 @@ from report.report import Report
 
 VERSION = 1  # changes when a reader would have to; what is added does not change it
 
+_SURROGATE = re.compile(r"\\ud[89a-f]")
+
 
 def report_document(report: Report) -> dict[str, Any]:
     """Return the report as JSON-able data."""
     document: dict[str, Any] = TypeAdapter(Report).dump_python(report, mode="json")
     return {"version": VERSION, **document}
+
+
+def render_document(report: Report) -> str:
+    """Return the document as text, ASCII only."""
+    text = json.dumps(report_document(report), indent=1)
+    if _SURROGATE.search(text):
+        # One without its other half is no character, and no reader of JSON takes it; whole pairs stay.
+        whole = json.loads(text)
+        text = json.dumps(json.loads(json.dumps(whole, ensure_ascii=False).encode("utf-8", "replace")), indent=1)
+    return f"{text}\n"
 
 
 def read_report(text: str, name: str) -> Report:

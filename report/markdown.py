@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from itertools import islice
 
 from fstab_check.render import render_forecasts
 from migration.acceleration import kvm_works
@@ -27,7 +28,7 @@ MOST_FINDINGS = 300  # an artifact of Prefect's is read by people
 
 def render_markdown(report: Report) -> str:
     """Return the report for people."""
-    parts = [f"# {report.title}", _summary(report)]
+    parts = [f"# {cell(report.title)}", _summary(report)]
     if report.image is not None:
         parts.append(_image(report.image))
     if report.disks:
@@ -136,14 +137,14 @@ def _verdict(report: Report) -> list[str]:
             cell(entry.resolved),
             cell(f"{entry.filesystem or ''} {entry.uuid or ''}".strip()),
         ]
-        for entry in verdict.chain
+        for entry in verdict.chain[:MOST_FINDINGS]
     ]
     if rows:
         parts.append(table(["Line", "Source", "Mounted on", "Leads to", "Found there"], rows))
     if verdict.forecasts:
         told = "\n".join(
             f"{'  ' if line.startswith('    ') else ''}- {cell(line.strip())}"
-            for line in render_forecasts(verdict.forecasts)
+            for line in islice(render_forecasts(verdict.forecasts), MOST_FINDINGS)
         )
         parts.append(f"What the boot will do, by what the disks hang on:\n\n{told}")
     for finding in verdict.findings[:MOST_FINDINGS]:

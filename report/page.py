@@ -40,7 +40,7 @@ def render_page(report: Report) -> str:
     paths = find_disk_paths(report)
     context = {
         "report": report,
-        "headline": find_headline(report), "marks": _MARKS,
+        "headline": find_headline(report), "marks": _MARKS, "severity_tones": _SEVERITY_TONES,
         "course": find_course(report), "step_tones": _STEP_TONES, "stop": find_stop(report),
         "stop_lines": _stop_lines(report), "not_examined": shown_lines(report.not_examined, MOST_LINES),
         "paths": paths, "described": _described(paths), "left_out": left_out(paths),

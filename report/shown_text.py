@@ -15,10 +15,11 @@ LONGEST = 400  # characters of one value
 def shown(text: str, longest: int = LONGEST) -> str:
     """Return `text` printable and in at most `longest` characters; its end stays, which often tells most."""
     # Cut twice: first so that a megabyte is not escaped in vain, then as escapes are longer than what they stand for.
-    return _cut(printable(_cut(text, longest)), longest)
+    return cut(printable(cut(text, longest)), longest)
 
 
-def _cut(text: str, longest: int) -> str:
+def cut(text: str, longest: int) -> str:
+    """Return `text` without its middle where it is longer than `longest` characters."""
     if len(text) <= longest:
         return text
     head = longest * 2 // 3

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from migration.storage import write_atomically
 from migration.workspace import Workspace
-from report.document import report_document
+from report.document import render_document
 from report.markdown import render_markdown
 from report.page import render_page
 from report.report import Report
@@ -16,7 +14,7 @@ def write_report(workspace: Workspace, report: Report) -> str:
     """Write all three, each whole or not at all, and return the Markdown. Raises `NoSpace`."""
     text = render_markdown(report)
     # The document first: from it the others can be made again.
-    write_atomically(workspace.report_document, json.dumps(report_document(report), indent=1) + "\n")
+    write_atomically(workspace.report_document, render_document(report))
     write_atomically(workspace.report, text)
     write_atomically(workspace.report_page, render_page(report))
     return text

@@ -24,9 +24,7 @@ def browser_is_missing() -> str:
     return ", ".join(name for name in ("chromium", "chromedriver") if shutil.which(name) is None)
 
 
-needs_browser = pytest.mark.skipif(
-    bool(browser_is_missing()), reason="needs the packages chromium and chromium-driver"
-)
+needs_browser = pytest.mark.skipif(bool(browser_is_missing()), reason="needs the packages chromium and chromium-driver")
 
 
 class Browser:
@@ -76,6 +74,7 @@ class Browser:
 
     def pdf(self) -> bytes:
         """Return the page as it is printed on A4."""
+        self.prefer("light", "print")
         answer = self.command("Page.printToPDF", printBackground=True, paperWidth=8.27, paperHeight=11.69)
         return base64.b64decode(answer["data"])
 

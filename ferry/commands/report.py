@@ -19,10 +19,8 @@ def command(workspace: Path, form: str | None) -> None:
 
     Printing changes nothing, and goes on beside a run that owns the workspace.
     """
-    import json  # noqa: PLC0415
-
     from migration.workspace import open_workspace  # noqa: PLC0415
-    from report.document import find_report, report_document  # noqa: PLC0415
+    from report.document import find_report, render_document  # noqa: PLC0415
     from report.markdown import render_markdown  # noqa: PLC0415
     from report.page import render_page  # noqa: PLC0415
     from report.write import write_report  # noqa: PLC0415
@@ -31,7 +29,7 @@ def command(workspace: Path, form: str | None) -> None:
     if form == "html":
         click.echo(render_page(report), nl=False)
     elif form == "json":
-        click.echo(json.dumps(report_document(report), indent=1))
+        click.echo(render_document(report), nl=False)
     elif form == "markdown":
         click.echo(render_markdown(report), nl=False)
     else:
