@@ -15,7 +15,9 @@ from report.report import Report
 
 VERSION = 1  # changes when a reader would have to; what is added does not change it
 
-_SURROGATE = re.compile(r"\\ud[89a-f]")
+# One half of a surrogate pair is no character, and no reader of JSON takes it by itself. Whole pairs are one, and so is
+# a backslash that stands for itself.
+_ESCAPES = re.compile(r"(?P<whole>\\\\|\\ud[89ab]..\\ud[c-f]..)|\\ud[89a-f]..")
 
 
 def report_document(report: Report) -> dict[str, Any]:
@@ -27,11 +29,7 @@ def report_document(report: Report) -> dict[str, Any]:
 def render_document(report: Report) -> str:
     """Return the document as text, ASCII only."""
     text = json.dumps(report_document(report), indent=1)
-    if _SURROGATE.search(text):
-        # One without its other half is no character, and no reader of JSON takes it; whole pairs stay.
-        whole = json.loads(text)
-        text = json.dumps(json.loads(json.dumps(whole, ensure_ascii=False).encode("utf-8", "replace")), indent=1)
-    return f"{text}\n"
+    return _ESCAPES.sub(lambda found: found[0] if found["whole"] else "?", text) + "\n"
 
 
 def read_report(text: str, name: str) -> Report:

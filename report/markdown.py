@@ -17,9 +17,9 @@ from private_cloud.qemu_system import boot_argv
 from report.course import find_stop
 from report.markdown_boot import render_boot, render_boot_outcome
 from report.markdown_repair import render_repair
-from report.markdown_text import cell, table
+from report.markdown_text import cell, fenced, table
 from report.report import Report
-from report.shown_text import format_span, format_time
+from report.shown_text import format_span, format_time, shown_lines
 
 _MARK = {Severity.ERROR: "❌", Severity.WARNING: "⚠️", Severity.INFO: "ℹ️"}  # noqa: RUF001  # meant to be seen as an icon
 
@@ -45,7 +45,7 @@ def render_markdown(report: Report) -> str:
     if report.stages:
         parts += ["## Times", _time_table(report)]
     if report.versions:
-        parts.append("Made with " + ", ".join(f"{name} {cell(version)}" for name, version in report.versions.items()))
+        parts.append("Made with " + ", ".join(cell(f"{name} {version}") for name, version in report.versions.items()))
     return "\n\n".join(parts) + "\n"
 
 
@@ -96,12 +96,12 @@ def _time_table(report: Report) -> str:
 
 def _image(image: Image) -> str:
     facts = [
-        f"`{image.image_id}`",
+        f"`{cell(image.image_id)}`",
         cell(image.name),
-        image.region_id,
+        cell(image.region_id),
         cell(image.os_name or image.os_type),
-        image.architecture,
-        image.boot_mode or "firmware not told",
+        cell(image.architecture),
+        cell(image.boot_mode) or "firmware not told",
     ]
     return "Image: " + " · ".join(fact for fact in facts if fact)
 
@@ -115,9 +115,9 @@ def _disk_table(report: Report) -> str:
         rows.append(
             [
                 f"{disk.device} ({disk.role})",
-                f"`{exported.key}`, {format_size(exported.size)}" if exported else "",
+                f"`{cell(exported.key)}`, {format_size(exported.size)}" if exported else "",
                 crc,
-                f"`{disk.path.name}`",
+                f"`{cell(disk.path.name)}`",
                 format_size(disk.virtual_size),
             ]
         )
@@ -161,7 +161,7 @@ def _verdict(report: Report) -> list[str]:
 def _artifact_table(artifacts: Sequence[Artifact]) -> str:
     rows = [
         [
-            f"`{artifact.path.name}`",
+            f"`{cell(artifact.path.name)}`",
             artifact.format,
             format_size(artifact.virtual_size),
             format_size(artifact.file_size),
@@ -169,9 +169,10 @@ def _artifact_table(artifacts: Sequence[Artifact]) -> str:
         ]
         for artifact in artifacts
     ]
-    sums = "\n".join(f"{artifact.sha256}  {artifact.path.name}" for artifact in artifacts)
+    lines = "\n".join(f"{artifact.sha256}  {artifact.path.name}" for artifact in artifacts)
+    sums = "\n".join(shown_lines(lines, MOST_FINDINGS))
     shown = table(["Image", "Format", "Disk size", "File size", "Proof"], rows)
-    return f"{shown}\n\nSHA-256, as `sha256sum -c` takes it:\n\n```\n{sums}\n```"
+    return f"{shown}\n\nSHA-256, as `sha256sum -c` takes it:\n\n{fenced(sums)}"
 
 
 def _try_it(report: Report) -> str:

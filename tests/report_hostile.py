@@ -67,7 +67,10 @@ def hostile_report() -> Report:
         image=replace(report.image, image_id=EVIL, name=HUGE, region_id=EVIL, os_name=EVIL, boot_mode=EVIL),
         objects=(replace(exported("xvda"), key=HUGE, bucket=EVIL, etag=EVIL), exported("xvdb")),
         disks=(evil_disk, disk("xvdb")), boot_unknown=HUGE,
-        artifacts=tuple(replace(artifact("xvda", DiskFormat.VMDK), sha256=EVIL, proof=HUGE) for _ in range(500)),
+        artifacts=tuple(
+            replace(artifact("xvda", DiskFormat.VMDK), sha256=EVIL, proof=EVIL if number else HUGE)
+            for number in range(500)
+        ),
         boot=replace(
             report.boot, summary=EVIL, evidence=HUGE, note=HUGE, mounted=(EVIL,) * 999, failed=(EVIL,) * 999,
             last_words=(EVIL,) * 999, files=(EVIL,) * 9,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from migration.errors import InvalidInput
 from migration.workspace import open_workspace
-from report.document import VERSION, find_report, report_document
+from report.document import VERSION, find_report, read_report, render_document, report_document
 from report.markdown import render_markdown
 from report.page import render_page
 from report.report import Report
@@ -32,11 +33,20 @@ def test_report_read_again_is_the_report_that_was_written(tmp_path: Path, report
 
 
 def test_hostile_report_is_written_and_read_again(tmp_path: Path) -> None:
+    hostile = replace(hostile_report(), repair=None)  # which would hold the same findings twice more
     with open_workspace(tmp_path / "w") as workspace:
-        write_report(workspace, hostile_report())
+        write_report(workspace, hostile)
         again = find_report(workspace.path)
-        assert again.verdict == hostile_report().verdict, "nothing is left out of the document"
-        assert workspace.report.stat().st_size < 20 * 1024**2
+        assert again.verdict == hostile.verdict, "nothing is left out of the document"
+        assert again.title == hostile.title.replace("\ud800", "?")
+        assert workspace.report.stat().st_size < 4 * 1024**2
+
+
+def test_half_a_character_is_replaced_and_a_whole_one_and_its_spelling_stay() -> None:
+    title = "\ud800 \\ud800 \U0001f600 \udfff\\"
+    text = render_document(Report(title=title, workspace=Path("/w")))
+    assert text.isascii()
+    assert read_report(text, "x").title == "? \\ud800 \U0001f600 ?\\"
 
 
 def broken(change: Callable[[dict[str, Any]], Any]) -> str:
