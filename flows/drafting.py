@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,16 +28,18 @@ class Draft:
 
     def __init__(self, report: Report, workspace: Workspace) -> None:
         self.report = report
-        self.clock = StageClock(workspace.journal)
+        self.clock = StageClock(workspace.journal, on_begin=self.add)
         self._workspace = workspace
+        self._mutex = threading.Lock()  # stages begin in threads
 
     def add(self, **facts: Any) -> None:
         """Take facts into the report, and write it: should the run be killed, it says how far it came."""
-        self.report = replace(self.report, stages=self.clock.times, **facts)
-        try:
-            write_report(self._workspace, self.report)
-        except MigrationError as error:  # a full disk: the stages, or the last writing, will stop at it
-            log.warning("The report could not be written: %s", error)
+        with self._mutex:
+            self.report = replace(self.report, stages=self.clock.times, **facts)
+            try:
+                write_report(self._workspace, self.report)
+            except MigrationError as error:  # a full disk: the stages, or the last writing, will stop at it
+                log.warning("The report could not be written: %s", error)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -62,8 +62,9 @@ class StageTime:
 class StageClock:
     """The times of one workspace's stages. Thread-safe."""
 
-    def __init__(self, journal: Journal | None = None) -> None:
-        """Go on from what `journal` has; without one nothing is kept."""
+    def __init__(self, journal: Journal | None = None, *, on_begin: Callable[[], None] = lambda: None) -> None:
+        """Go on from what `journal` has; without one nothing is kept. `on_begin` is called as a stage begins."""
+        self._on_begin = on_begin
         self._journal = journal
         self._mutex = threading.Lock()
         known = journal.get(STAGE_TIMES, tuple[StageTime, ...]) if journal is not None else None
@@ -84,6 +85,7 @@ class StageClock:
         if earlier is not None:
             running = replace(earlier, tries=earlier.tries + 1, ended=None, ending=Ending.OPEN)
         self._keep(running)
+        self._on_begin()
         ending = Ending.FAILED
         try:
             yield

@@ -32,6 +32,7 @@ def test_report_read_again_is_the_report_that_was_written(tmp_path: Path, report
     assert find_report(tmp_path / "w") == report()
 
 
+@pytest.mark.slow
 def test_hostile_report_is_written_and_read_again(tmp_path: Path) -> None:
     hostile = replace(hostile_report(), repair=None)  # which would hold the same findings twice more
     with open_workspace(tmp_path / "w") as workspace:
