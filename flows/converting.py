@@ -38,9 +38,13 @@ def convert_disks(
         conversions = running.add(
             [
                 convert.submit(
-                    workspace, disk, to, running.stop, draft.clock,
+                    workspace,
+                    disk,
+                    to,
+                    running.stop,
+                    draft.clock,
                     compress=settings.compress and to in COMPRESSIBLE,
-                )  # fmt: skip
+                )
                 for disk in together
                 for to in work[disk.device]
             ]
