@@ -3,6 +3,7 @@
 
 PYTHON := .venv/bin/python
 GUEST_PACKAGES := mmdebstrap mtools grub-efi-amd64-bin
+BROWSER_PACKAGES := chromium chromium-driver poppler-utils
 
 setup:
 	@deployments/bootstrap.sh
@@ -27,7 +28,7 @@ serve: setup
 
 # All of them, and what makes the small real Debian that some boot (as root: `make test` skips these where it is missing).
 test-all: lint
-	@deployments/bootstrap.sh --also $(GUEST_PACKAGES)
+	@deployments/bootstrap.sh --also $(GUEST_PACKAGES) $(BROWSER_PACKAGES)
 	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 # Boots a real guest for every cell of what the fstab check foretells; more than an hour without KVM.

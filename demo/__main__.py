@@ -121,7 +121,7 @@ def _say_what_was_made(report: dict[str, Any], seconds: float) -> None:
     command = shlex.join(boot_argv(_images(report, "qcow2"), kvm=kvm_works(), interactive=True))
     sys.stderr.write(
         f"\nLook at it:\n"
-        f"  the report            less {here}/report.md\n"
+        f"  the report            {here}/report.html, in a browser\n"
         f"  the check once more   .venv/bin/ferry check-fstab --workspace {here}\n"
         f"  the server itself     {command}\n"
         f"                        (log in as root without a password; Ctrl-A X ends it)\n"

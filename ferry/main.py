@@ -29,6 +29,7 @@ COMMANDS = {
     "boot-test": "Boot the disks in a machine of our own and see what is mounted.",
     "bundle": "Bundle the images, with all that belongs to them, for a medium.",
     "verify-bundle": "Prove a bundle, and put in what was sent again.",
+    "report": "Write the report of a workspace again, or print it.",
     "emulator": "Run ECS and OSS on this machine, for trying things out.",
 }
 STARTS_OVER = frozenset(
@@ -65,7 +66,16 @@ def cli(*, verbose: bool) -> None:
     4 the cloud refused, 5 bytes are wrong, 6 no space, 7 workspace in use, 8 a tool failed, 130 stopped.
     """
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.DEBUG if verbose else logging.WARNING)
-    for room in ("image_export", "image_download", "fstab_check", "converters", "private_cloud", "migration", "flows"):
+    for room in (
+        "image_export",
+        "image_download",
+        "fstab_check",
+        "converters",
+        "private_cloud",
+        "report",
+        "migration",
+        "flows",
+    ):
         logging.getLogger(room).setLevel(logging.DEBUG if verbose else logging.INFO)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from flows.report import Report
 from migration.disk import Disk, DiskFormat, DiskRole
 from migration.errors import FindingsRemain, InvalidInput, MigrationError
 from migration.exported_object import ExportedObject
@@ -15,6 +14,7 @@ from migration.workspace import Workspace
 from private_cloud.boot_in_workspace import BootProof
 from private_cloud.console import Outcome
 from private_cloud.machine import check_can_emulate
+from report.report import Report
 
 
 def check_boot_test(target: Target, disks: Sequence[Disk | ExportedObject] = ()) -> None:

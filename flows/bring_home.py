@@ -55,7 +55,9 @@ class HomeBringer:
         return self._download(objects)
 
     def _look_in_bucket(self, objects: tuple[ExportedObject, ...]) -> None:
-        look = check_fstab_in_bucket.submit(self.cloud, self.credentials, objects, self.targets, self.running.stop)
+        look = check_fstab_in_bucket.submit(
+            self.cloud, self.credentials, objects, self.targets, self.running.stop, self.draft.clock
+        )
         self.running.add([look])
         try:
             verdict, share = look.result()
@@ -71,7 +73,7 @@ class HomeBringer:
         self.draft.add(disks=(disk,))
         rest = tuple(one for one in export.objects if one is not system)
         awaited = tuple(one.device for one in rest)
-        look = check_fstab.submit((disk,), export.image, self.targets, self.running.stop, awaited)
+        look = check_fstab.submit((disk,), export.image, self.targets, self.running.stop, self.draft.clock, awaited)
         self.running.add([look])
         try:
             verdict = look.result()
@@ -84,7 +86,15 @@ class HomeBringer:
     def _download(self, objects: tuple[ExportedObject, ...]) -> tuple[Disk, ...]:
         futures = self.running.add(
             [
-                download.submit(self.workspace, self.cloud, self.credentials, one, self.settings, self.running.stop)
+                download.submit(
+                    self.workspace,
+                    self.cloud,
+                    self.credentials,
+                    one,
+                    self.settings,
+                    self.running.stop,
+                    self.draft.clock,
+                )
                 for one in objects
             ]
         )

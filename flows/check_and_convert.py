@@ -7,7 +7,6 @@ import logging
 from flows.conversion_settings import ConversionSettings
 from flows.converting import convert_disks
 from flows.drafting import Draft
-from flows.report import describe_mismatch
 from flows.stopping import RunningTasks
 from flows.tasks import check_fstab, repair_fstab
 from fstab_check.render import render_text
@@ -17,6 +16,7 @@ from migration.errors import FindingsRemain, Interrupted, MigrationError
 from migration.repair import Repair
 from migration.target import Target
 from migration.workspace import Workspace
+from report.report import describe_mismatch
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def _examine(
     try:
         # In a thread: a signal that arrives while libguestfs calls back into Python is lost in the binding, and a
         # cancelled run would go on. The main thread only waits, and `stop` ends the appliance.
-        [future] = running.add([check_fstab.submit(report.disks, report.image, targets, running.stop)])
+        [future] = running.add([check_fstab.submit(report.disks, report.image, targets, running.stop, draft.clock)])
         verdict = future.result()
     except Interrupted:
         raise
@@ -73,7 +73,7 @@ def _repair(workspace: Workspace, draft: Draft, targets: tuple[Target, ...], run
     try:
         # In a thread, as in _examine.
         [future] = running.add(
-            [repair_fstab.submit(workspace, draft.report.disks, draft.report.image, targets, running.stop)]
+            [repair_fstab.submit(workspace, draft.report.disks, draft.report.image, targets, running.stop, draft.clock)]
         )  # fmt: skip
         repair: Repair = future.result()
     except Interrupted:

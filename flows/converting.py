@@ -29,7 +29,7 @@ def convert_disks(
     work = {disk.device: _formats_of(workspace, disk, settings) for disk in disks}
     if settings.leave_out_free_space and any(work.values()) and not any(_stands_in(workspace, disk) for disk in disks):
         # In a thread: see check_and_convert.
-        [future] = running.add([shrink.submit(workspace, tuple(disks), running.stop)])
+        [future] = running.add([shrink.submit(workspace, tuple(disks), running.stop, draft.clock)])
         disks = future.result().disks
     disks = _in_order(disks, settings)
     expected = _announce(workspace, disks, settings)
@@ -37,7 +37,14 @@ def convert_disks(
     for together in [disks] if settings.keep_raw else [[disk] for disk in disks]:
         conversions = running.add(
             [
-                convert.submit(workspace, disk, to, running.stop, compress=settings.compress and to in COMPRESSIBLE)
+                convert.submit(
+                    workspace,
+                    disk,
+                    to,
+                    running.stop,
+                    draft.clock,
+                    compress=settings.compress and to in COMPRESSIBLE,
+                )
                 for disk in together
                 for to in work[disk.device]
             ]

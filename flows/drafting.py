@@ -2,36 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from flows.report import Report
+from prefect.exceptions import TerminationSignal
+
 from flows.tasks import publish
 from migration.errors import MigrationError
 from migration.workspace import Workspace
+from report.report import Report
+from report.stage_times import Stage, StageClock
+from report.versions import find_versions
+from report.write import write_report
+
+log = logging.getLogger(__name__)
 
 
 class Draft:
-    """What is known so far; see `Report` for what can be added."""
+    """What is known so far; see `Report` for what can be added. `clock` times the stages."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, workspace: Workspace) -> None:
         self.report = report
+        self.clock = StageClock(workspace.journal, on_begin=self.add)
+        self._workspace = workspace
+        self._mutex = threading.Lock()  # stages begin in threads
 
     def add(self, **facts: Any) -> None:
-        """Take facts into the report."""
-        self.report = replace(self.report, **facts)
+        """Take facts into the report, and write it: should the run be killed, it says how far it came."""
+        with self._mutex:
+            self.report = replace(self.report, stages=self.clock.times, **facts)
+            try:
+                write_report(self._workspace, self.report)
+            except MigrationError as error:  # a full disk: the stages, or the last writing, will stop at it
+                log.warning("The report could not be written: %s", error)
 
 
 @contextmanager
-def drafting(workspace: Workspace, title: str) -> Iterator[Draft]:
-    """Publish what the block has drafted: a failure ends up in the report too, as far as an operator can act on it."""
-    draft = Draft(Report(title=title, workspace=workspace.path))
+def drafting(workspace: Workspace, title: str, planned: Sequence[Stage]) -> Iterator[Draft]:
+    """Publish what the block has drafted, however it ends: the report says where, and as far as can be told, why."""
+    draft = Draft(
+        Report(
+            title=title, workspace=workspace.path, planned=tuple(planned), started=time.time(),
+            versions=find_versions(),
+        ),
+        workspace,
+    )  # fmt: skip
+    draft.add()
+    stopped = ""
     try:
         yield draft
     except MigrationError as error:
-        draft.add(stopped=str(error))
+        stopped = str(error)
+        raise
+    except (TerminationSignal, KeyboardInterrupt):
+        stopped = "someone stopped it, or its worker"
+        raise
+    except BaseException as error:
+        # Its words may hold what belongs into no report; the log of the run has them.
+        stopped = f"by an error that is one of Ferry's own ({type(error).__name__}): the log of the run has more"
         raise
     finally:
+        draft.report = replace(draft.report, stages=draft.clock.times, ended=time.time(), stopped=stopped)
         publish(workspace, draft.report)
+
+
+def plan(*stages: Stage, on_fstab_mismatch: str, boot_test: bool) -> tuple[Stage, ...]:
+    """Return what a run will do: `stages` that come first, then what was asked for."""
+    look = Stage.REPAIR if on_fstab_mismatch == "repair" else Stage.CHECK
+    return (*stages, look, Stage.CONVERT, *((Stage.BOOT,) if boot_test else ()))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flows.report import describe_mismatch
 from migration.errors import FindingsRemain, MigrationError, NoLinuxRoot
 from migration.verdict import Verdict
+from report.report import describe_mismatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from flows.bring_home import HomeBringer
 from flows.check_and_convert import check_and_convert
 from flows.conversion_settings import ConversionSettings
 from flows.credentials_block import load_credentials
-from flows.drafting import drafting
+from flows.drafting import drafting, plan
 from flows.messages import set_up_logging
 from flows.parameters import (
     BootTest,
@@ -33,13 +33,14 @@ from flows.parameters import (
     workspace_path,
 )
 from flows.prove_boot import prove_boot
-from flows.report import outcome_of_run
 from flows.stopping import RunningTasks, cancelling_export
 from flows.tasks import export
 from image_export.request import ExportRequest
 from migration.disk import DiskFormat
 from migration.target import ALL_TARGETS
 from migration.workspace import open_workspace
+from report.report import outcome_of_run
+from report.stage_times import Stage
 
 set_up_logging()
 
@@ -87,10 +88,11 @@ def export_to_private_cloud(
     with open_workspace(path) as space:
         # Before anything is drafted: the report of another migration is not ours to replace.
         space.claim({"image_id": image_id, "region_id": region_id, "bucket": bucket})
-        with drafting(space, f"{image_id} → private cloud") as draft, RunningTasks() as running:
+        stages = plan(Stage.EXPORT, Stage.DOWNLOAD, on_fstab_mismatch=on_fstab_mismatch, boot_test=boot_test)
+        with drafting(space, f"{image_id} → private cloud", stages) as draft, RunningTasks() as running:
             request = ExportRequest(image_id=image_id, bucket=bucket, prefix=prefix or None)
             with cancelling_export(space, cloud, credentials):
-                exported = export(space, cloud, credentials, request, limits.limits(), running.stop)
+                exported = export(space, cloud, credentials, request, limits.limits(), running.stop, draft.clock)
             draft.add(image=exported.image, objects=exported.objects)
             if boot_test:
                 check_boot_test(targets[0], exported.objects)

@@ -12,17 +12,17 @@ from pydantic import Field
 from flows.boot_decision import check_boot_test
 from flows.check_and_convert import check_and_convert
 from flows.conversion_settings import ConversionSettings
-from flows.drafting import drafting
+from flows.drafting import drafting, plan
 from flows.messages import set_up_logging
 from flows.parameters import BootTest, Compress, Formats, OnFstabMismatch, Shrink, Targets
 from flows.prove_boot import prove_boot
-from flows.report import outcome_of_run
 from flows.stopping import RunningTasks
 from migration.disk import DiskFormat
 from migration.disk_file import find_disks, find_disks_in
 from migration.errors import InvalidInput
 from migration.target import ALL_TARGETS
 from migration.workspace import open_workspace
+from report.report import outcome_of_run
 
 set_up_logging()
 
@@ -62,7 +62,8 @@ def prepare_test_image(
         raise InvalidInput(
             f"workspace {workspace!r} is relative, and a worker has no folder of its own", "start it with /"
         )
-    with open_workspace(path) as space, drafting(space, "Test image") as draft, RunningTasks() as running:
+    stages = plan(on_fstab_mismatch=on_fstab_mismatch, boot_test=boot_test)
+    with open_workspace(path) as space, drafting(space, "Test image", stages) as draft, RunningTasks() as running:
         draft.add(disks=find_disks(disks) if disks else find_disks_in(space.disks))
         if boot_test:
             check_boot_test(targets[0], draft.report.disks)

@@ -24,7 +24,7 @@ def prove_boot(
         draft.add(boot_unknown=unknown)
         log.warning("%s", unknown)
         return
-    [future] = running.add([boot.submit(workspace, to_boot(draft.report), target, running.stop)])
+    [future] = running.add([boot.submit(workspace, to_boot(draft.report), target, running.stop, draft.clock)])
     proof = future.result()
     draft.add(boot=proof, boot_unknown=proof.unknown)
     log.info("Boot test on %s: %s (%g s)", target, proof.summary, proof.seconds)

@@ -14,7 +14,6 @@ from prefect.tasks import exponential_backoff
 from converters.convert import convert_disk
 from converters.shrink import Shrink, shrink_in_workspace
 from flows.progress import progress_artifact
-from flows.report import Report, write_report
 from fstab_check.examine import examine_guest
 from fstab_check.repair_in_workspace import repair_in_workspace
 from image_download.download import download_disk
@@ -38,6 +37,9 @@ from migration.target import Target
 from migration.verdict import Verdict
 from migration.workspace import Workspace
 from private_cloud.boot_in_workspace import BootProof, boot_in_workspace
+from report.report import Report
+from report.stage_times import Stage, StageClock
+from report.write import write_report
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +69,16 @@ def export(
     request: ExportRequest,
     limits: Limits,
     stop: Stop,
+    clock: StageClock,
 ) -> Export:
     """Check first, then export the image, or find the export that a run before this one started."""
-    known = recorded_export(workspace)
-    if known is not None and all(is_downloaded(workspace, exported) for exported in known.objects):
-        log.info("All disks of %s are here: its objects in the bucket are not needed any more", request.image_id)
-        return known
-    with progress_artifact("export", f"ECS exports {request.image_id}", is_bytes=False) as progress:
-        return export_image(workspace, cloud, credentials, request, limits=limits, progress=progress, stop=stop)
+    with clock.timing(Stage.EXPORT):
+        known = recorded_export(workspace)
+        if known is not None and all(is_downloaded(workspace, exported) for exported in known.objects):
+            log.info("All disks of %s are here: its objects in the bucket are not needed any more", request.image_id)
+            return known
+        with progress_artifact("export", f"ECS exports {request.image_id}", is_bytes=False) as progress:
+            return export_image(workspace, cloud, credentials, request, limits=limits, progress=progress, stop=stop)
 
 
 @task(task_run_name="download {exported.stem}", **_RETRIED)
@@ -85,59 +89,78 @@ def download(
     exported: ExportedObject,
     settings: DownloadSettings,
     stop: Stop,
+    clock: StageClock,
 ) -> Disk:
     """Bring one disk home, proven. Disks given the same `settings` share their bandwidth limit."""
-    with progress_artifact(f"download-{exported.device}", f"Download of {exported.key}") as progress:
+    with (
+        clock.timing(Stage.DOWNLOAD, exported.device),
+        progress_artifact(f"download-{exported.device}", f"Download of {exported.key}") as progress,
+    ):
         return download_disk(workspace, cloud, credentials, exported, settings=settings, progress=progress, stop=stop)
 
 
 @task(task_run_name="check fstab", **_ONCE)
 def check_fstab(
-    disks: tuple[Disk, ...], image: Image | None, targets: tuple[Target, ...], stop: Stop,
+    disks: tuple[Disk, ...], image: Image | None, targets: tuple[Target, ...], stop: Stop, clock: StageClock,
     awaited_devices: tuple[str, ...] = (),
 ) -> Verdict:  # fmt: skip
     """Look into the guest; what is found is the verdict, never an exception. `awaited_devices` will still come."""
     expected = [disk.device for disk in image.disks] if image is not None else []
-    return examine_guest(disks, expected_devices=expected, awaited_devices=awaited_devices, targets=targets, stop=stop)
+    with clock.timing(Stage.CHECK, "of the system disk alone" if awaited_devices else ""):
+        return examine_guest(
+            disks, expected_devices=expected, awaited_devices=awaited_devices, targets=targets, stop=stop
+        )
 
 
 @task(task_run_name="repair fstab", **_ONCE)
 def repair_fstab(
-    workspace: Workspace, disks: tuple[Disk, ...], image: Image | None, targets: tuple[Target, ...], stop: Stop
-) -> Repair:
+    workspace: Workspace, disks: tuple[Disk, ...], image: Image | None, targets: tuple[Target, ...], stop: Stop,
+    clock: StageClock,
+) -> Repair:  # fmt: skip
     """Look into the guest, repair what can be repaired safely in layers over its disks, and look again."""
     expected = [disk.device for disk in image.disks] if image is not None else []
-    return repair_in_workspace(workspace, disks, expected_devices=expected, targets=targets, stop=stop)
+    with clock.timing(Stage.REPAIR):
+        return repair_in_workspace(workspace, disks, expected_devices=expected, targets=targets, stop=stop)
 
 
 @task(task_run_name="check fstab in the bucket", **_ONCE)
 def check_fstab_in_bucket(
     cloud: Cloud, credentials: CredentialSource, exported: tuple[ExportedObject, ...], targets: tuple[Target, ...],
-    stop: Stop,
+    stop: Stop, clock: StageClock,
 ) -> tuple[Verdict, str]:  # fmt: skip
     """Look into the guest where its disks lie; return the verdict, and which share of the bytes that took."""
-    with open_remote_disks(exported, cloud, credentials, stop=stop) as view:
+    with (
+        clock.timing(Stage.CHECK, "in the bucket"),
+        open_remote_disks(exported, cloud, credentials, stop=stop) as view,
+    ):
         verdict = examine_guest(view.disks, targets=targets, stop=view.stop)
     return verdict, format_share(view.bytes_read, view.bytes_total)
 
 
 @task(task_run_name="leave out free space", **_ONCE)
-def shrink(workspace: Workspace, disks: tuple[Disk, ...], stop: Stop) -> Shrink:
+def shrink(workspace: Workspace, disks: tuple[Disk, ...], stop: Stop, clock: StageClock) -> Shrink:
     """Give back the free space inside the guest's file systems, in layers over its disks."""
-    return shrink_in_workspace(workspace, disks, stop=stop)
+    with clock.timing(Stage.SHRINK):
+        return shrink_in_workspace(workspace, disks, stop=stop)
 
 
 @task(task_run_name="convert {disk.stem} to {to}", **_ONCE)
-def convert(workspace: Workspace, disk: Disk, to: DiskFormat, stop: Stop, *, compress: bool) -> Artifact:
+def convert(
+    workspace: Workspace, disk: Disk, to: DiskFormat, stop: Stop, clock: StageClock, *, compress: bool
+) -> Artifact:
     """Convert one disk to one format, proven equal."""
-    with progress_artifact(f"convert-{disk.device}-{to}", f"{disk.path.name} → {to}") as progress:
+    with (
+        clock.timing(Stage.CONVERT, f"{disk.device} to {to}"),
+        progress_artifact(f"convert-{disk.device}-{to}", f"{disk.path.name} → {to}") as progress,
+    ):
         return convert_disk(workspace, disk, to, compress=compress, progress=progress, stop=stop)
 
 
 @task(task_run_name="boot on {target}", **_ONCE)
-def boot(workspace: Workspace, disks: tuple[Disk, ...], target: Target, stop: Stop) -> BootProof:
+def boot(workspace: Workspace, disks: tuple[Disk, ...], target: Target, stop: Stop, clock: StageClock) -> BootProof:
     """Boot the disks over layers that are thrown away; how it comes out is the proof, never an exception."""
-    return boot_in_workspace(workspace, disks, target=target, stop=stop)
+    with clock.timing(Stage.BOOT, f"on {target}"):
+        return boot_in_workspace(workspace, disks, target=target, stop=stop)
 
 
 @task(task_run_name="report", **_ONCE)

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from migration.target import Target
 from migration.verdict import EntryChain, Finding, Forecast, LineForecast, Outcome, Severity, Verdict
 
 JSON_VERSION = 1
@@ -67,15 +68,29 @@ _OUTCOMES = {
 
 
 def render_forecasts(forecasts: Sequence[Forecast]) -> Iterator[str]:
-    """Yield what the boot does, targets with the same fate together, each with the lines that are to blame."""
-    by_fate: dict[tuple[str, ...], list[Forecast]] = {}
+    """Yield what the boot does, targets with the same outcome together; below them the lines that are to blame.
+
+    Each is told once: under the outcome if it holds for those targets alone, else after all, with where it holds.
+    """
+    alike: dict[Outcome, list[Target]] = {}
+    blamed: dict[str, list[Target]] = {}
     for forecast in forecasts:
-        blamed = (line for line in forecast.lines if line.outcome is not Outcome.MOUNTED)
-        fate = (_OUTCOMES[forecast.outcome], *(_blame(line) for line in blamed))
-        by_fate.setdefault(fate, []).append(forecast)
-    for (outcome, *reasons), alike in by_fate.items():
-        yield f"  {', '.join(forecast.target for forecast in alike)}: {outcome}"
-        yield from (f"    {text}" for text in reasons)
+        alike.setdefault(forecast.outcome, []).append(forecast.target)
+        for line in forecast.lines:
+            if line.outcome is not Outcome.MOUNTED:
+                _add_once(blamed.setdefault(_blame(line), []), forecast.target)
+    for outcome, targets in alike.items():
+        yield f"  {', '.join(targets)}: {_OUTCOMES[outcome]}"
+        for text in [text for text, where in blamed.items() if set(where) <= set(targets)]:
+            where = blamed.pop(text)
+            yield f"    {text}" if where == targets else f"    {', '.join(where)}: {text}"
+    for text, where in blamed.items():
+        yield f"  {'everywhere' if len(where) == len(forecasts) else ', '.join(where)}: {text}"
+
+
+def _add_once(targets: list[Target], target: Target) -> None:
+    if target not in targets:
+        targets.append(target)
 
 
 def _blame(line: LineForecast) -> str:

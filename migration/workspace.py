@@ -13,6 +13,8 @@ from migration.errors import InvalidInput, WorkspaceInUse, WorkspaceMismatch
 from migration.journal import Journal
 
 IDENTITY = "migration"
+REPORT_DOCUMENT = "report.json"
+STAGE_TIMES = "stage-times"  # what the stages took so far; that a stage was begun is nothing done
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,18 @@ class Workspace:
 
     @property
     def report(self) -> Path:
-        """The report for people; the one for programs lies beside it as `report.json`."""
+        """The report as Markdown."""
         return self.path / "report.md"
+
+    @property
+    def report_page(self) -> Path:
+        """The report as one page for a browser, with all that it needs."""
+        return self.path / "report.html"
+
+    @property
+    def report_document(self) -> Path:
+        """The report for programs; the other two can be made from it."""
+        return self.path / REPORT_DOCUMENT
 
     @property
     def console(self) -> Path:
@@ -60,7 +72,8 @@ class Workspace:
         known = self.journal.get(IDENTITY, dict)
         if known == identity:
             return
-        if known is None or self.journal.steps() == [IDENTITY]:
+        if known is None or {*self.journal.steps()} <= {IDENTITY, STAGE_TIMES}:
+            self.journal.forget(STAGE_TIMES)
             self.journal.record(IDENTITY, identity)
         else:
             changed = ", ".join(

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from flows.early_sight import EarlySight, weigh_failure, weigh_verdict
-from flows.report import Report, render_markdown
 from migration.errors import CloudUnavailable, FindingsRemain, NoLinuxRoot
+from report.markdown import render_markdown
+from report.report import Report
 from tests.fstab_check_fixtures import GOOD_FSTAB, ROOT_LINE, judge
 
 MISMATCH = judge(ROOT_LINE + "/dev/vdx1 /late ext4 defaults 0 0\n")

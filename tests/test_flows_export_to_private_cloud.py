@@ -22,6 +22,9 @@ from migration.disk_file import find_disks_in
 from migration.errors import WorkspaceInUse
 from migration.image import GIB
 from migration.workspace import open_workspace
+from report.course import find_stop
+from report.document import find_report
+from report.stage_times import Stage
 from tests.conftest import BUCKET, FAR_BUCKET, IMAGE_ID, write_raw
 from tests.prefect_fixtures import PROJECT, PrefectServer, demo_disks, prefect_server
 
@@ -164,6 +167,8 @@ def test_cancelled_run_ends_its_work_and_is_resumed(
     assert prefect_server.wait_for(run, "CANCELLED", "FAILED", "CRASHED", "COMPLETED", seconds=60)[0] == "CANCELLED"
     with open_workspace(tmp_path / "w"):
         pass  # nobody holds it
+    left = find_report(tmp_path / "w")
+    assert (left.stopped != "", left.ended is not None, find_stop(left)) == (True, True, Stage.DOWNLOAD)
     hollow_cloud.variants = Variants()
     assert prefect_server.wait_for(start(prefect_server, given), "COMPLETED", "FAILED", "CRASHED")[0] == "COMPLETED"
     assert hollow_cloud.count("ExportImage") == 1
@@ -223,6 +228,9 @@ def test_killed_run_goes_on_where_it_was(
             pass
         os.killpg(victim.pid, signal.SIGKILL)
 
+    left = find_report(tmp_path / "w")
+    assert (left.ended, left.stopped, find_stop(left)) == (None, "", Stage.DOWNLOAD), "it says how far it came"
+    assert "was still going on when this was written, or was killed" in (tmp_path / "w" / "report.html").read_text()
     hollow_cloud.variants = Variants()
     done = subprocess.run(
         argv, cwd=PROJECT, env=dict(prefect_server.env), capture_output=True, text=True, check=False, timeout=300
@@ -230,6 +238,14 @@ def test_killed_run_goes_on_where_it_was(
 
     assert done.returncode == 0, done.stderr
     assert hollow_cloud.count("ExportImage") == 1
+    report = find_report(tmp_path / "w")
+    assert report.ended is not None
+    assert all(one.is_done for one in report.stages if one.stage is not Stage.CHECK), "the guest is hollow"
+    tries = {(one.stage, one.subject): one.tries for one in report.stages}
+    assert tries[Stage.EXPORT, ""] == 2
+    assert tries[Stage.CONVERT, "xvdb to vmdk"] == 1
+    [first], [again] = ([one for one in found.stages if one.stage is Stage.EXPORT] for found in (left, report))
+    assert (again.started, again.seconds > first.seconds) == (first.started, True), "what the killed run took is kept"
     assert sorted(Path(image).name for image in json.loads(done.stdout)["images"]) == [
         "data_xvdb.vmdk", "data_xvdc.vmdk", "system.vmdk",
     ]  # fmt: skip
@@ -249,7 +265,7 @@ def test_refused_preflight_fails_the_run_with_every_broken_rule(
     assert state == "FAILED"
     assert "cn-shanghai" in message
     report = prefect_server.artifacts(run)["migration-report"]
-    assert "The run stopped" in report
+    assert "**The run stopped at the stage export:**" in report
     assert "cn-shanghai" in report
     assert hollow_cloud.count("ExportImage") == 0
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from flows.boot_decision import check_boot_test, to_boot, weigh_boot
-from flows.report import Report, outcome_of_run, render_markdown, report_document
 from migration.artifact import Artifact
 from migration.disk import Disk, DiskFormat, DiskRole
 from migration.errors import FindingsRemain, InvalidInput
@@ -24,6 +23,9 @@ from migration.workspace import Workspace
 from private_cloud.boot_in_workspace import BootProof
 from private_cloud.console import Outcome
 from private_cloud.machine import Firmware
+from report.document import report_document
+from report.markdown import render_markdown
+from report.report import Report, outcome_of_run
 from tests.prefect_fixtures import PrefectServer, copy_disks, demo_disks, prefect_server
 from tests.test_flows_export_to_private_cloud import machines_in, start, wait_until
 
@@ -166,7 +168,7 @@ def test_guest_that_passes_the_check_and_does_not_boot_fails_the_run(
     assert "SeaBIOS" in (tmp_path / "w" / "console.log").read_text()
     report = prefect_server.artifacts(started)["migration-report"]
     assert "nothing stands in the way" in report
-    assert "**The run stopped:** boot test on virtio: does not boot" in report
+    assert "**The run stopped at the stage boot:** boot test on virtio: does not boot" in report
     assert "Traceback" not in prefect_server.all_logs(started)
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from fstab_check.layout import GuestLayout
 from fstab_check.render import render_json, render_summary, render_text
+from migration.target import Target
 from migration.verdict import Finding, Severity, Verdict, printable
-from tests.fstab_check_fixtures import DATA_UUID, GOOD_FSTAB, ROOT_LINE, XFS_LINE, XVDA, judge, with_disks
+from tests.fstab_check_fixtures import DATA_UUID, GOOD_FSTAB, ROOT_LINE, XFS_LINE, XVDA, judge, judge_on, with_disks
 
 
 def test_text_shows_the_chain_of_every_line() -> None:
@@ -45,6 +46,27 @@ def test_summary_counts(severities: list[Severity], summary: str) -> None:
         Finding(code="x", severity=severity, message="m", evidence="e", remedy="r") for severity in severities
     )
     assert render_summary(Verdict(root="xvda1", operating_system="", findings=findings, chain=())) == summary
+
+
+def test_line_is_told_once_with_the_buses_it_holds_for() -> None:
+    text = render_text(
+        judge(
+            ROOT_LINE + "/dev/vdb1 /data ext4 defaults 0 0\n/dev/vdd1 /x ext4 nofail 0 0\n" + XFS_LINE
+            + "/dev/sdc /y xfs nofail 0 0\n/dev/sdb1 /z ext4 nofail\n"
+        )
+    )  # fmt: skip
+    _, _, told = text.partition("What the boot will do:\n")
+    gone = "not mounted: its device does not appear; the boot goes on without it (nofail)"
+    assert told.splitlines()[:6] == [
+        "  virtio: boots",
+        "  scsi, sata, ide, nvme, xen, vmware: does not boot",
+        "    fstab:2 /dev/vdb1: emergency: its device does not appear; waited for 90 s",
+        f"  everywhere: fstab:3 /dev/vdd1: {gone}",
+        f"  virtio, nvme, xen: fstab:5 /dev/sdc: {gone}",
+        f"  virtio, nvme, xen: fstab:6 /dev/sdb1: {gone}",
+    ]
+    only = render_text(judge_on([Target.NVME], ROOT_LINE + "/dev/sdc /y xfs nofail 0 0\n"))
+    assert f"  nvme: boots\n    fstab:2 /dev/sdc: {gone}\n" in only
 
 
 def test_json_says_what_a_program_needs() -> None:

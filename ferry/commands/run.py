@@ -106,7 +106,7 @@ def command(
         click.echo(image)
     if result["boot_test"]:
         click.echo(f"boot test on {result['boot_test']['target']}: {result['boot_test']['summary']}")
-    click.echo(f"report: {Path(result['workspace']) / 'report.md'}")
+    click.echo(f"report: {Path(result['workspace']) / 'report.html'}")
 
 
 @contextmanager

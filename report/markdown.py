@@ -1,82 +1,34 @@
-"""Writes what a migration did, as Markdown for people and JSON for programs, from the nouns alone."""
+"""Writes a report as Markdown: for Prefect's artifact, for a terminal, for whoever has no browser at hand."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from itertools import islice
 
-from pydantic import TypeAdapter
-
-from flows.boot_section import render_boot, render_boot_outcome
-from flows.markdown import cell, table
-from flows.repair_section import render_repair
 from fstab_check.render import render_forecasts
 from migration.acceleration import kvm_works
 from migration.artifact import Artifact
-from migration.disk import Disk, DiskFormat, DiskRole
-from migration.exported_object import ExportedObject
+from migration.disk import DiskFormat, DiskRole
 from migration.image import Image
-from migration.repair import Repair
-from migration.storage import format_size, write_atomically
-from migration.verdict import Severity, Verdict
-from migration.workspace import Workspace
-from private_cloud.boot_in_workspace import BootProof
+from migration.storage import format_size
+from migration.verdict import Severity
 from private_cloud.qemu_system import boot_argv
+from report.course import find_stop
+from report.markdown_boot import render_boot, render_boot_outcome
+from report.markdown_repair import render_repair
+from report.markdown_text import cell, fenced, table
+from report.report import Report
+from report.shown_text import format_span, format_time, shown_lines
 
-VERSION = 1
 _MARK = {Severity.ERROR: "❌", Severity.WARNING: "⚠️", Severity.INFO: "ℹ️"}  # noqa: RUF001  # meant to be seen as an icon
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """All that is known at the end of a run, or where it stopped: what was not reached is None or empty."""
-
-    title: str
-    workspace: Path
-    image: Image | None = None
-    objects: tuple[ExportedObject, ...] = ()
-    disks: tuple[Disk, ...] = ()
-    early_sight: str = ""  # what was looked at before the download, and what came of it
-    verdict: Verdict | None = None
-    repair: Repair | None = None  # with it, `verdict` is on the guest as it was repaired
-    not_examined: str = ""  # why there is no verdict, where looking failed
-    artifacts: tuple[Artifact, ...] = ()
-    boot: BootProof | None = None  # None: not asked for, or not reached
-    boot_unknown: str = ""  # why a boot test that was asked for shows nothing
-    stopped: str = ""  # the failure that ended the run, with its remedy
-
-
-def write_report(workspace: Workspace, report: Report) -> str:
-    """Write `report.md` and `report.json` into the workspace and return the Markdown."""
-    text = render_markdown(report)
-    write_atomically(workspace.report, text)
-    write_atomically(workspace.report.with_suffix(".json"), json.dumps(report_document(report), indent=1) + "\n")
-    return text
-
-
-def report_document(report: Report) -> dict[str, Any]:
-    """Return the report as JSON-able data; `version` changes when a reader would have to."""
-    document: dict[str, Any] = TypeAdapter(Report).dump_python(report, mode="json")
-    return {"version": VERSION, **document}
-
-
-def outcome_of_run(report: Report) -> dict[str, Any]:
-    """Return what a flow gives to whoever started it, in JSON's own types; `boot_test` is None where none was made."""
-    boot = report.boot and {
-        "target": str(report.boot.target), "outcome": str(report.boot.outcome), "summary": report.boot.summary,
-        "console": str(report.boot.console),
-    }  # fmt: skip
-    images = [str(artifact.path) for artifact in report.artifacts]
-    return {"workspace": str(report.workspace), "images": images, "boot_test": boot}
+MOST_FINDINGS = 300  # an artifact of Prefect's is read by people
 
 
 def render_markdown(report: Report) -> str:
     """Return the report for people."""
-    parts = [f"# {report.title}", _summary(report)]
+    parts = [f"# {cell(report.title)}", _summary(report)]
     if report.image is not None:
         parts.append(_image(report.image))
     if report.disks:
@@ -90,13 +42,11 @@ def render_markdown(report: Report) -> str:
         parts += render_boot(report.boot)
     if report.artifacts:
         parts += ["## Try it", _try_it(report)]
+    if report.stages:
+        parts += ["## Times", _time_table(report)]
+    if report.versions:
+        parts.append("Made with " + ", ".join(cell(f"{name} {version}") for name, version in report.versions.items()))
     return "\n\n".join(parts) + "\n"
-
-
-def describe_mismatch(verdict: Verdict) -> str:
-    """Say in one line what is wrong; the report has the rest."""
-    codes = ", ".join(sorted({finding.code for finding in verdict.findings if finding.severity is not Severity.INFO}))
-    return f"/etc/fstab does not match the exported disks: {codes}"
 
 
 def _summary(report: Report) -> str:
@@ -115,7 +65,11 @@ def _summary(report: Report) -> str:
         verdict = (
             f"**/etc/fstab does not match the exported disks: {_count(errors, 'error')}, {_count(others, 'warning')}.**"
         )
-    stopped = f"**The run stopped:** {cell(' '.join(report.stopped.split()))}\n\n" if report.stopped else ""
+    where = find_stop(report)
+    stage = f" at the stage {where}" if where is not None else ""
+    stopped = f"**The run stopped{stage}:** {cell(' '.join(report.stopped.split()))}\n\n" if report.stopped else ""
+    if not stopped and report.started is not None and report.ended is None:
+        stopped = f"**The run had not ended when this was written{stage and f', and was{stage}'}.**\n\n"
     early = f"{cell(' '.join(report.early_sight.split()))}\n\n" if report.early_sight else ""
     booted = render_boot_outcome(report.boot, report.boot_unknown)
     booted = f"{booted}\n\n" if booted else ""
@@ -126,14 +80,28 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def _time_table(report: Report) -> str:
+    rows = [
+        [
+            cell(f"{one.stage} {one.subject}".strip()),
+            format_time(one.started),
+            format_span(one.seconds),
+            str(one.tries),
+            "" if one.is_done else "not done",
+        ]
+        for one in report.stages
+    ]
+    return table(["Stage", "First begun", "Time", "Tries", ""], rows)
+
+
 def _image(image: Image) -> str:
     facts = [
-        f"`{image.image_id}`",
+        f"`{cell(image.image_id)}`",
         cell(image.name),
-        image.region_id,
+        cell(image.region_id),
         cell(image.os_name or image.os_type),
-        image.architecture,
-        image.boot_mode or "firmware not told",
+        cell(image.architecture),
+        cell(image.boot_mode) or "firmware not told",
     ]
     return "Image: " + " · ".join(fact for fact in facts if fact)
 
@@ -147,9 +115,9 @@ def _disk_table(report: Report) -> str:
         rows.append(
             [
                 f"{disk.device} ({disk.role})",
-                f"`{exported.key}`, {format_size(exported.size)}" if exported else "",
+                f"`{cell(exported.key)}`, {format_size(exported.size)}" if exported else "",
                 crc,
-                f"`{disk.path.name}`",
+                f"`{cell(disk.path.name)}`",
                 format_size(disk.virtual_size),
             ]
         )
@@ -169,29 +137,31 @@ def _verdict(report: Report) -> list[str]:
             cell(entry.resolved),
             cell(f"{entry.filesystem or ''} {entry.uuid or ''}".strip()),
         ]
-        for entry in verdict.chain
+        for entry in verdict.chain[:MOST_FINDINGS]
     ]
     if rows:
         parts.append(table(["Line", "Source", "Mounted on", "Leads to", "Found there"], rows))
     if verdict.forecasts:
         told = "\n".join(
             f"{'  ' if line.startswith('    ') else ''}- {cell(line.strip())}"
-            for line in render_forecasts(verdict.forecasts)
+            for line in islice(render_forecasts(verdict.forecasts), MOST_FINDINGS)
         )
         parts.append(f"What the boot will do, by what the disks hang on:\n\n{told}")
-    for finding in verdict.findings:
+    for finding in verdict.findings[:MOST_FINDINGS]:
         place = f"{finding.file}:{finding.line}: " if finding.file and finding.line else ""
         parts.append(
             f"- {_MARK[finding.severity]} `{finding.code}` {cell(place + finding.message)}\n"
             f"  - seen: {cell(finding.evidence)}\n  - do: {cell(finding.remedy)}"
         )
+    if len(verdict.findings) > MOST_FINDINGS:
+        parts.append(f"And {len(verdict.findings) - MOST_FINDINGS} more findings, all of them in `report.json`.")
     return parts
 
 
 def _artifact_table(artifacts: Sequence[Artifact]) -> str:
     rows = [
         [
-            f"`{artifact.path.name}`",
+            f"`{cell(artifact.path.name)}`",
             artifact.format,
             format_size(artifact.virtual_size),
             format_size(artifact.file_size),
@@ -199,9 +169,10 @@ def _artifact_table(artifacts: Sequence[Artifact]) -> str:
         ]
         for artifact in artifacts
     ]
-    sums = "\n".join(f"{artifact.sha256}  {artifact.path.name}" for artifact in artifacts)
+    lines = "\n".join(f"{artifact.sha256}  {artifact.path.name}" for artifact in artifacts)
+    sums = "\n".join(shown_lines(lines, MOST_FINDINGS))
     shown = table(["Image", "Format", "Disk size", "File size", "Proof"], rows)
-    return f"{shown}\n\nSHA-256, as `sha256sum -c` takes it:\n\n```\n{sums}\n```"
+    return f"{shown}\n\nSHA-256, as `sha256sum -c` takes it:\n\n{fenced(sums)}"
 
 
 def _try_it(report: Report) -> str:

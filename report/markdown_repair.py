@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from flows.markdown import cell, fenced
+from itertools import islice
+
 from fstab_check.render import render_summary
 from fstab_check.repair_render import changed_lines, place_of
 from migration.repair import Repair
+from report.markdown_text import cell, fenced
+from report.shown_text import shown_lines
+
+MOST_LINES = 1000  # of each kind; report.json has all
 
 
 def render_repair(repair: Repair) -> list[str]:
@@ -19,9 +24,12 @@ def render_repair(repair: Repair) -> list[str]:
         parts += [
             f"Before: {cell(render_summary(repair.before))}  \nAfter: {cell(after)}",
             f"Written to {layers}; the downloaded disks are as they were." if layers else "Nothing was written.",
-            fenced(repair.diff, "diff"),
-            "\n".join(f"- {cell(line)}" for line in changed_lines(repair.changed)),
+            fenced("\n".join(shown_lines(repair.diff, MOST_LINES)), "diff"),
+            "\n".join(f"- {cell(line)}" for line in islice(changed_lines(repair.changed), MOST_LINES)),
         ]
     if repair.left:
-        parts += ["Not repaired:", "\n".join(f"- {cell(place_of(left))}: {cell(left.why)}" for left in repair.left)]
+        parts += [
+            "Not repaired:",
+            "\n".join(f"- {cell(place_of(left))}: {cell(left.why)}" for left in repair.left[:MOST_LINES]),
+        ]
     return parts

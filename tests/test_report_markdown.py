@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from flows.report import Report, render_markdown, try_it_command, write_report
 from migration.artifact import Artifact
 from migration.disk import Disk, DiskFormat, DiskRole
 from migration.image import GIB, Image, ImageDisk
@@ -15,6 +14,9 @@ from migration.repair import ChangedLine, LeftLine, Repair
 from migration.target import Target
 from migration.verdict import EntryChain, Finding, Forecast, LineForecast, Outcome, Severity, Verdict
 from migration.workspace import open_workspace
+from report.markdown import render_markdown, try_it_command
+from report.report import Report
+from report.write import write_report
 
 IMAGE = Image(
     image_id="m-1", name="web | <b>server</b>", region_id="cn-hangzhou", status="Available", owner_alias="self",

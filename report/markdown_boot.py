@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from flows.markdown import cell, fenced
 from private_cloud.boot_in_workspace import BootProof
+from report.markdown_text import cell, fenced
+from report.shown_text import shown
+
+MOST_LINES = 40
 
 
 def render_boot_outcome(proof: BootProof | None, unknown: str) -> str:
@@ -27,7 +30,7 @@ def render_boot(proof: BootProof) -> list[str]:
         f"note: {cell(proof.note)}" if proof.note else "",
         "a serial console was added for the test, in the layer that is thrown away" if proof.added_console else "",
     ]
-    last_words = "\n".join(proof.last_words) or "(nothing)"
+    last_words = "\n".join(shown(line) for line in proof.last_words[-MOST_LINES:]) or "(nothing)"
     return [
         "## Boot test",
         "\n".join(f"- {fact}" for fact in facts if fact),

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from report.shown_text import cut
+
+LONGEST = 2000  # characters of one value
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table; its cells are Markdown."""
@@ -14,7 +18,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def cell(text: str) -> str:
     """Make text from the cloud or the guest harmless inside Markdown: one line, nothing that draws."""
-    shown = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+    short = cut(text, LONGEST)
+    shown = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in short)
     for special in "\\|`<>*_[":
         shown = shown.replace(special, "\\" + special) if special in "|`<*[" else shown
     return shown
