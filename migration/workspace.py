@@ -43,6 +43,11 @@ class Workspace:
         return self.path / "trimmed"
 
     @property
+    def definitions(self) -> Path:
+        """Definitions of the machine for the platforms of the other side, which refer to the images."""
+        return self.path / "definitions"
+
+    @property
     def report(self) -> Path:
         """The report for people; the one for programs lies beside it as `report.json`."""
         return self.path / "report.md"
