@@ -39,7 +39,7 @@ def write_definitions(
     that is not ours, `NoSpace`, and as `write_ova` does.
     """
     folder = folder.absolute()
-    _check_ours(folder)
+    check_folder(folder)
     made = []
     with _replaced(folder) as partial:
         for platform, machine in machines.items():
@@ -81,7 +81,7 @@ def _write(path: Path, text: str) -> None:
         path.chmod(0o755)
 
 
-def _check_ours(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Raise `InvalidInput` unless replacing the folder loses nothing but what we have written."""
     if not folder.exists():
         return

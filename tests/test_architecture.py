@@ -71,6 +71,9 @@ def test_emulator_is_reached_from_one_command_only() -> None:
         ["boot-test", "--help"],
         ["bundle", "--help"],
         ["verify-bundle", "--help"],
+        ["define", "--help"],
+        ["import", "--help"],
+        ["import", "libvirt", "--help"],
         ["doctor", "--help"],
     ],
 )
