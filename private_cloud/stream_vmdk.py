@@ -15,7 +15,7 @@ from migration.errors import CorruptData, InvalidInput
 SECTOR = 512
 _HEADER = struct.Struct("<4sIIQQQQIQQQB4sH433x")
 _COMPRESSED_STREAM = 1 << 16 | 1 << 17  # grains are compressed, markers are used
-_AT_END = (1 << 64) - 1  # the footer, the third sector from the end, says where the grain directory is
+_AT_END = (1 << 64) - 1  # the footer, the last sector but one, says where the grain directory is
 _LARGEST_GRAIN, _LARGEST_TABLE = 2048, 4096  # sectors, grains: more is nonsense, and would be read into memory
 
 
@@ -46,7 +46,7 @@ def _read(file: BinaryIO, path: Path) -> StreamVmdk:
         )
     entries, directory = header[7], header[9]
     if directory == _AT_END:
-        file.seek(-3 * SECTOR, 2)
+        file.seek(-2 * SECTOR, 2)
         footer = _HEADER.unpack(_exactly(file, SECTOR))
         if footer[0] != b"KDMV":
             raise EOFError
