@@ -98,6 +98,9 @@ def _add_disk(devices: ET.Element, bus: Target, number: int, image: Artifact, fo
     ET.SubElement(disk, "source", file=str(folder / image.path.name))
     prefix = {Target.VIRTIO: "vd", Target.IDE: "hd"}.get(bus, "sd")
     ET.SubElement(disk, "target", dev=f"{prefix}{chr(ord('a') + number)}", bus=_BUSES[bus])
+    if bus in _SCSI_MODELS:  # left to itself, libvirt makes units of one target, which pvscsi has not
+        place = {"controller": "0", "bus": "0", "target": str(number), "unit": "0"}
+        ET.SubElement(disk, "address", type="drive", **place)
     _text(disk, "serial", stem_of(image)[:_LONGEST_SERIAL])
     ET.SubElement(disk, "boot", order=str(number + 1))
 
