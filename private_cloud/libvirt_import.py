@@ -7,6 +7,7 @@ import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from uuid import uuid4
 
 from migration.errors import CommandFailed, InvalidInput
 from migration.progress import Progress, Stop, check_stop, no_progress
@@ -59,18 +60,20 @@ def import_into_libvirt(
     for disk in machine.disks:
         if not disk.path.is_file():
             raise InvalidInput(f"{disk.path}: there is no such image", "put it back where it was when this was defined")
+    # By this, and not by a name that somebody else may have taken meanwhile, what is ours is removed again.
+    uuid = str(uuid4())
     with ExitStack() as undo:
         folder = machine.folder if pool is None else _copy_images(machine, pool, undo, progress, stop)
         check_stop(stop)
         with scratch_folder("ferry-libvirt-") as scratch:
             file = scratch / "domain.xml"
-            file.write_text(render_domain(machine, PurePosixPath(folder), kvm=kvm), encoding="utf-8")
+            file.write_text(render_domain(machine, PurePosixPath(folder), kvm=kvm, uuid=uuid), encoding="utf-8")
+            undo.callback(_undefine, connect, uuid)
             virsh("define", "--validate", file)
-        undo.callback(_undefine, connect, machine.name)
         if start:
             check_stop(stop)
             log.info("Starting %s", machine.name)
-            virsh("start", machine.name)
+            virsh("start", uuid)
         undo.pop_all()
     return Imported(name=machine.name, folder=folder, is_running=start)
 
@@ -108,8 +111,8 @@ def _copy_images(
     return folder
 
 
-def _undefine(connect: str, name: str) -> None:
-    for words in (("destroy", name), ("undefine", "--nvram", name)):
+def _undefine(connect: str, uuid: str) -> None:
+    for words in (("destroy", uuid), ("undefine", "--nvram", uuid)):
         try:
             run(["virsh", "--quiet", "--connect", connect, *words])
         except CommandFailed as error:  # noqa: PERF203  # two of them

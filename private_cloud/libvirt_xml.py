@@ -25,10 +25,13 @@ def default_folder(machine: VirtualMachine) -> PurePosixPath:
     return IMAGES / machine.name
 
 
-def render_domain(machine: VirtualMachine, folder: PurePosixPath | None = None, *, kvm: bool = True) -> str:
+def render_domain(
+    machine: VirtualMachine, folder: PurePosixPath | None = None, *, kvm: bool = True, uuid: str = ""
+) -> str:
     """Return the domain whose images lie in `folder`, an absolute path. Raises `InvalidInput` for NVMe.
 
-    `kvm` is for a host that has it, which one that runs a private cloud does; without, QEMU emulates.
+    `kvm` is for a host that has it, which one that runs a private cloud does; without, QEMU emulates. Without a `uuid`
+    libvirt makes one.
     """
     if machine.bus not in _BUSES:
         raise InvalidInput(
@@ -37,6 +40,8 @@ def render_domain(machine: VirtualMachine, folder: PurePosixPath | None = None, 
         )
     domain = ET.Element("domain", type="kvm" if kvm else "qemu")
     _text(domain, "name", machine.name)
+    if uuid:
+        _text(domain, "uuid", uuid)
     if machine.operating_system:
         _text(domain, "description", machine.operating_system)
     _text(domain, "memory", str(machine.memory), unit="MiB")
@@ -99,8 +104,7 @@ def _add_disk(devices: ET.Element, bus: Target, number: int, image: Artifact, fo
     prefix = {Target.VIRTIO: "vd", Target.IDE: "hd"}.get(bus, "sd")
     ET.SubElement(disk, "target", dev=f"{prefix}{chr(ord('a') + number)}", bus=_BUSES[bus])
     if bus in _SCSI_MODELS:  # left to itself, libvirt makes units of one target, which pvscsi has not
-        place = {"controller": "0", "bus": "0", "target": str(number), "unit": "0"}
-        ET.SubElement(disk, "address", type="drive", **place)
+        ET.SubElement(disk, "address", type="drive", controller="0", bus="0", target=str(number), unit="0")
     _text(disk, "serial", stem_of(image)[:_LONGEST_SERIAL])
     ET.SubElement(disk, "boot", order=str(number + 1))
 

@@ -82,7 +82,10 @@ def plan_machines(
     """
     chosen = {platform: _choose_images(sets, platform, guest.devices) for platform in dict.fromkeys(platforms)}
     if not chosen:
-        raise InvalidInput("there are no images that a machine can be defined with", "ferry convert --to qcow2")
+        raise InvalidInput(
+            "there are no images that a machine can be defined with unasked",
+            "ferry convert --to qcow2; of streamOptimized VMDKs, --format ova makes one",
+        )
     system = next(iter(chosen.values()))[0]
     if system.role is not DiskRole.SYSTEM:
         raise InvalidInput("the system disk is not among the disks", "give it too: xvda=FILE")

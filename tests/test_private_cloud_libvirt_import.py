@@ -120,6 +120,26 @@ def test_stopped_import_leaves_nothing(libvirt: Libvirt, machine: VirtualMachine
     assert list((tmp_path / "pool").iterdir()) == []
 
 
+def test_machine_that_somebody_else_defined_meanwhile_is_left_alone(
+    libvirt: Libvirt, machine: VirtualMachine, tmp_path: Path
+) -> None:
+    file = tmp_path / "theirs.xml"
+    file.write_text(render_domain(replace(machine, name="theirs"), kvm=False))
+
+    def define_theirs(done: int, total: int) -> None:
+        if done == total:
+            libvirt.virsh("define", file)
+
+    with pytest.raises(CommandFailed, match="already exists"):
+        import_into_libvirt(
+            replace(machine, name="theirs"), connect=libvirt.uri, pool=tmp_path / "pool", kvm=False,
+            progress=define_theirs,
+        )  # fmt: skip
+    assert libvirt.domains == ["theirs"]
+    assert list((tmp_path / "pool").iterdir()) == []
+    libvirt.virsh("undefine", "theirs")
+
+
 def test_image_that_is_gone_is_said_to_be(libvirt: Libvirt, machine: VirtualMachine, tmp_path: Path) -> None:
     machine.disks[1].path.unlink()
     for pool in (None, tmp_path / "pool"):

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from converters.convert import convert_file
+from demo.guest_image import make_demo_guest
+from migration.acceleration import kvm_works
+from migration.disk import DiskFormat
+from migration.run import run
 from migration.target import Target
 from private_cloud.firmware import OVMF
 from private_cloud.machine import Firmware
 from private_cloud.platforms import Platform
+from private_cloud.virtual_machine import VirtualMachine
 from tests.conftest import ToolMaker
 from tests.private_cloud_machines import make_machine
 from tests.test_private_cloud_scripts import ODD, write_script
@@ -27,7 +34,9 @@ def started(script: Path, *words: str, **told: str) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def fake_qemu(fake_tool: ToolMaker) -> None:
+def fake_qemu(request: pytest.FixtureRequest, fake_tool: ToolMaker) -> None:
+    if request.node.get_closest_marker("slow"):  # those boot
+        return
     fake_tool("qemu-system-x86_64", 'printf "%s\\n" "$@"')
 
 
@@ -88,3 +97,25 @@ def test_uefi_keeps_its_variables_beside_the_script(tmp_path: Path) -> None:
     variables.write_text("what the guest wrote")
     started(script)
     assert variables.read_text() == "what the guest wrote"
+
+
+class _Booted(Exception):
+    """Ends the machine."""
+
+
+@pytest.mark.slow
+def test_demo_server_boots_right_away_and_its_images_stay_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    disks = make_demo_guest(tmp_path / "disks")
+    images = tuple(convert_file(disk, tmp_path / "images", DiskFormat.QCOW2) for disk in disks)
+    machine = VirtualMachine(name="demo", disks=images, bus=Target.VIRTIO, firmware=Firmware.BIOS, memory=512)
+    script = write_script(Platform.QEMU, machine, tmp_path / "definitions")
+
+    def listen(line: str) -> None:
+        if "ferry-demo: boot complete, 3 of 3 file systems mounted" in line:
+            raise _Booted
+
+    with pytest.raises(_Booted):
+        run(["env", *([] if kvm_works() else ["ACCEL=tcg"]), "sh", script], on_line=listen, timeout=540)
+    for image in images:
+        assert hashlib.sha256(image.path.read_bytes()).hexdigest() == image.sha256
