@@ -45,7 +45,8 @@ def examine_machine(*, launch_appliance: bool) -> Iterator[Check]:
     ):  # fmt: skip
         yield _program(program, purpose)
     for program, purpose in (
-        ("mkfs.xfs", "guests with xfs"), ("btrfs", "guests with btrfs"), ("lvm", "guests with LVM")
+        ("mkfs.xfs", "guests with xfs"), ("btrfs", "guests with btrfs"), ("lvm", "guests with LVM"),
+        ("virsh", "ferry import libvirt"),
     ):  # fmt: skip
         yield _program(program, purpose, needed=False)
     yield _uefi()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import keyword
 import logging
 import os
 import signal
@@ -27,13 +28,15 @@ COMMANDS = {
     "check-fstab": "Check that /etc/fstab matches the exported disks.",
     "convert": "Convert RAW disks to qcow2, vmdk and others, proven equal.",
     "boot-test": "Boot the disks in a machine of our own and see what is mounted.",
+    "define": "Define the machine for libvirt, VMware, OpenStack, Proxmox, QEMU.",
     "bundle": "Bundle the images, with all that belongs to them, for a medium.",
     "verify-bundle": "Prove a bundle, and put in what was sent again.",
     "report": "Write the report of a workspace again, or print it.",
+    "import": "Bring the machine into a platform of this private cloud.",
     "emulator": "Run ECS and OSS on this machine, for trying things out.",
 }
 STARTS_OVER = frozenset(
-    {"doctor", "verify", "check-fstab", "boot-test", "verify-bundle"}
+    {"doctor", "verify", "check-fstab", "boot-test", "define", "verify-bundle", "import"}
 )  # the others keep what is done
 
 
@@ -46,7 +49,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"ferry.commands.{cmd_name.replace('-', '_')}")
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name.replace("-", "_")
+        module = importlib.import_module(f"ferry.commands.{name}")
         command = module.command
         assert isinstance(command, click.Command)  # noqa: S101  # a command module without one is a bug
         return command

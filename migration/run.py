@@ -35,6 +35,7 @@ PACKAGES = {
     "zstd": "zstd",
     "qemu-io": "qemu-utils",
     "ssh-keygen": "openssh-client",
+    "virsh": "libvirt-clients",
 }
 
 # Debian keeps mke2fs, sfdisk and their like here, and leaves it out of an ordinary user's PATH.

@@ -45,6 +45,11 @@ class Workspace:
         return self.path / "trimmed"
 
     @property
+    def definitions(self) -> Path:
+        """Definitions of the machine for the platforms of the other side, which refer to the images."""
+        return self.path / "definitions"
+
+    @property
     def report(self) -> Path:
         """The report as Markdown."""
         return self.path / "report.md"

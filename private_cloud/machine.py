@@ -86,7 +86,7 @@ def machine_argv(machine: Machine, layers: Sequence[Path]) -> list[str]:
         "-vga", "std", "-display", "none", "-monitor", "none", "-serial", "stdio",
         *_firmware(machine.uefi),
         *_kernel(machine.kernel),
-        *_controller(machine.target),
+        *controller_words(machine.target),
         *(word for number, layer in enumerate(layers) for word in _disk(machine.target, number, layer)),
     ]  # fmt: skip
 
@@ -104,25 +104,29 @@ def _kernel(kernel: DirectKernel | None) -> Iterator[str]:
             yield from ("-initrd", os.fspath(kernel.initramfs))
 
 
-def _controller(target: Target) -> tuple[str, ...]:
+def controller_words(target: Target) -> tuple[str, ...]:
     """Return the words for what the disks share; chipsets bring their own IDE and AHCI."""
     model = {Target.SCSI: "virtio-scsi-pci", Target.VMWARE: "pvscsi"}.get(target)
     return ("-device", f"{model},id=scsi") if model else ()
 
 
-def _disk(target: Target, number: int, layer: Path) -> tuple[str, ...]:
-    device = {
+def disk_device(target: Target, number: int) -> str:
+    """Return the device that puts the drive `disk-NUMBER` on the bus, as one word."""
+    return {
         Target.VIRTIO: "virtio-blk-pci",
         Target.SCSI: f"scsi-hd,bus=scsi.0,scsi-id={number}",
         Target.VMWARE: f"scsi-hd,bus=scsi.0,scsi-id={number}",
         Target.SATA: f"ide-hd,bus=ide.{number}",
         Target.IDE: f"ide-hd,bus=ide.{number // 2},unit={number % 2}",
         Target.NVME: f"nvme,serial=disk-{number}",
-    }[target]
+    }[target] + f",drive=disk-{number}"
+
+
+def _disk(target: Target, number: int, layer: Path) -> tuple[str, ...]:
     # Nothing that the guest writes is kept, so nothing has to reach storage.
     drive = f"if=none,id=disk-{number},format=qcow2,cache=unsafe,file={_value(layer)}"
     # A kernel that QEMU starts itself has taken 0.
-    return ("-drive", drive, "-device", f"{device},drive=disk-{number},bootindex={number + 1}")
+    return ("-drive", drive, "-device", f"{disk_device(target, number)},bootindex={number + 1}")
 
 
 def _value(path: Path) -> str:
