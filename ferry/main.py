@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import keyword
 import logging
 import os
 import signal
@@ -29,6 +30,7 @@ COMMANDS = {
     "boot-test": "Boot the disks in a machine of our own and see what is mounted.",
     "bundle": "Bundle the images, with all that belongs to them, for a medium.",
     "verify-bundle": "Prove a bundle, and put in what was sent again.",
+    "import": "Bring converted images into a private cloud.",
     "emulator": "Run ECS and OSS on this machine, for trying things out.",
 }
 STARTS_OVER = frozenset(
@@ -45,7 +47,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"ferry.commands.{cmd_name.replace('-', '_')}")
+        name = cmd_name.replace("-", "_") + ("_" if keyword.iskeyword(cmd_name) else "")
+        module = importlib.import_module(f"ferry.commands.{name}")
         command = module.command
         assert isinstance(command, click.Command)  # noqa: S101  # a command module without one is a bug
         return command

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from migration.disk import DiskFormat
 from migration.errors import ToolMissing
 from migration.run import run
 from private_cloud.machine import Firmware, FirmwareFiles
@@ -53,9 +54,14 @@ def find_firmware(read: Read) -> Firmware:
 
 def reader_of_layer(layer: Path) -> Read:
     """Return how to read what a guest sees of a qcow2 file of ours."""
+    return reader_of_image(layer, DiskFormat.QCOW2)
+
+
+def reader_of_image(image: Path, disk_format: DiskFormat) -> Read:
+    """Return how to read what a guest sees of an image."""
 
     def read(offset: int, size: int) -> bytes:
-        told = run(["qemu-io", "-r", "-f", "qcow2", "-c", f"read -v {offset} {size}", layer], ok=(0, 1))
+        told = run(["qemu-io", "-r", "-f", disk_format, "-c", f"read -v {offset} {size}", image], ok=(0, 1))
         # A row is an offset, `00000200:`, up to 16 bytes in hexadecimal, and the same as text.
         rows = re.findall(r"^[0-9a-f]{8,}:  ((?:[0-9a-f]{2} )+)", told, re.MULTILINE)
         return bytes.fromhex("".join(rows))

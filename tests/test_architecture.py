@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = {"prefect", "pydantic", "oss2", "requests", "aliyunsdkcore", "rich", "guestfs", "asyncio"}
+HEAVY = {"prefect", "openstack", "pydantic", "oss2", "requests", "aliyunsdkcore", "rich", "guestfs", "asyncio"}
 PROJECT = Path(__file__).parent.parent
 STAGES = ("image_export", "image_download", "fstab_check", "converters", "private_cloud")
 # Room → rooms it may import besides itself and migration.
@@ -71,6 +71,8 @@ def test_emulator_is_reached_from_one_command_only() -> None:
         ["boot-test", "--help"],
         ["bundle", "--help"],
         ["verify-bundle", "--help"],
+        ["import", "--help"],
+        ["import", "glance", "--help"],
         ["doctor", "--help"],
     ],
 )
