@@ -109,7 +109,7 @@ def test_workspace_goes_up_with_its_data_disks_once(
         "visibility": "private",
     }
     assert {key: system[key] for key in wanted} == wanted
-    assert (system["min_disk"], system["min_ram"]) == (1, 512)
+    assert (system["min_disk"], system["min_ram"], system["visibility"]) == (1, 512, "private")
 
     box.requests.clear()
     again = ferry(env, *words)

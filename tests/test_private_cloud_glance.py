@@ -82,8 +82,8 @@ def plan(artifact: Artifact, name: str = "web1", target: Target = Target.VIRTIO)
     return image
 
 
-def bring(service: ImageService, artifact: Artifact, **words: Callable[[int, int], None]) -> ImportedImage:
-    return import_image(service, plan(artifact), artifact, **words)
+def bring(service: ImageService, artifact: Artifact) -> ImportedImage:
+    return import_image(service, plan(artifact), artifact)
 
 
 def assert_only(service: ImageService, artifact: Artifact) -> StoredImage:
@@ -270,7 +270,7 @@ def test_file_that_changes_during_the_upload_is_noticed(service: ImageService, a
                 file.write(b"!")
 
     with pytest.raises(SourceChanged, match="not what it was"):
-        bring(service, artifact, progress=write)
+        import_image(service, plan(artifact), artifact, progress=write)
     assert everything(service) == []
 
 
