@@ -89,7 +89,7 @@ def test_workspace_goes_up_with_its_data_disks_once(
     assert early.returncode == 2
     assert f"ferry convert --workspace {workspace} --to qcow2" in early.stderr
 
-    assert ferry(env, "convert", "--workspace", workspace, "--compress").returncode == 0
+    assert ferry(env, "convert", "--workspace", workspace, "--compress", "--no-shrink").returncode == 0
     words = glance_words("web1", "--workspace", workspace, "--target", "scsi", "--min-ram", "512", "--json")
     done = ferry(env, *words, "--parallel", "1")
     assert done.returncode == 0, done.stderr
@@ -118,6 +118,11 @@ def test_workspace_goes_up_with_its_data_disks_once(
         (one["image_id"], False) for one in images
     ]
     assert {line.split()[0] for line in box.requests} == {"GET"}
+
+    write_raw(workspace / "disks" / "data_xvdc.raw", MIB)
+    incomplete = ferry(env, *words)
+    assert incomplete.returncode == 2
+    assert "has no qcow2 image of xvdc" in incomplete.stderr
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from ferry.options import json_option, workspace_option
 
 if TYPE_CHECKING:
     from ferry.progress import Display
+    from image_export.request import Export
     from migration.artifact import Artifact
     from migration.disk import Disk
     from migration.progress import Stop
@@ -77,7 +78,7 @@ def command(
     with open_display() as display:
         format_word = format_word or ("vmdk" if bus is Target.VMWARE else "qcow2")
         if workspace is not None:
-            artifacts, image_id, told_arch, told_os = _of_workspace(workspace, format_word)
+            artifacts, image_id, told_arch, told_os = _of_workspace(workspace, format_word, data_disks=data_disks)
         else:
             artifacts, image_id, told_arch, told_os = _of_files(disks, display, data_disks=data_disks), "", "", ""
         artifacts = [one for one in artifacts if data_disks or one.role is DiskRole.SYSTEM]
@@ -111,7 +112,7 @@ def _import_all(
     return for_each(list(zip(images, artifacts, strict=True)), work, at_once=parallel)
 
 
-def _of_workspace(workspace: Path, format_word: str) -> tuple[list[Artifact], str, str, str]:
+def _of_workspace(workspace: Path, format_word: str, *, data_disks: bool) -> tuple[list[Artifact], str, str, str]:
     """Return the converted images, and the image they come from: its id, architecture and os_type, "" for unknown."""
     from converters.recorded import find_artifacts  # noqa: PLC0415
     from image_export.export import recorded_export  # noqa: PLC0415
@@ -128,10 +129,27 @@ def _of_workspace(workspace: Path, format_word: str) -> tuple[list[Artifact], st
         raise InvalidInput(
             f"{workspace} has no {format_word} images", f"ferry convert --workspace {workspace} --to {format_word}"
         )
+    if data_disks:
+        _check_complete(workspace, format_word, {one.device for one in artifacts}, export)
     if export is None:
         return artifacts, "", "", ""
     image = export.image
     return artifacts, image.image_id, image.architecture, image.os_type
+
+
+def _check_complete(workspace: Path, format_word: str, found: set[str], export: Export | None) -> None:
+    """Raise `InvalidInput` if a disk of the guest has no image: a server without it may not come up."""
+    from migration.disk_file import find_disks_in  # noqa: PLC0415
+    from migration.errors import InvalidInput  # noqa: PLC0415
+
+    there = {one.device for one in export.objects} if export is not None else set()
+    if any((workspace / "disks").glob("[!.]*")):  # they may have been let go after converting
+        there |= {disk.device for disk in find_disks_in(workspace / "disks")}
+    if missing := sorted(there - found):
+        raise InvalidInput(
+            f"{workspace} has no {format_word} image of {', '.join(missing)}, or somebody wrote to it",
+            f"ferry convert --workspace {workspace} --to {format_word}",
+        )
 
 
 def _of_files(words: tuple[str, ...], display: Display, *, data_disks: bool) -> list[Artifact]:
