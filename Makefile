@@ -50,7 +50,7 @@ bench-download:
 # Chooses the versions in requirements.lock anew, as far as pyproject.toml lets it; needs uv.
 lock:
 	uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes --no-header \
-	  --extra emulator --extra dev pyproject.toml -o requirements.lock
+	  --extra emulator --extra openstack --extra dev pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -38,6 +38,7 @@ _SDK_WARNINGS = (
     "ignore:invalid escape sequence:SyntaxWarning",
     "ignore:datetime.datetime.utc:DeprecationWarning:oss2",
     "ignore:datetime.datetime.utc:DeprecationWarning:aliyunsdkcore",
+    "ignore::PendingDeprecationWarning:openstack",  # of itself, whenever it connects
 )
 
 RawMaker = Callable[..., Path]

@@ -9,7 +9,20 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = {"prefect", "pydantic", "oss2", "requests", "aliyunsdkcore", "rich", "guestfs", "asyncio", "jinja2"}
+HEAVY = {
+    "prefect", "openstack", "pydantic", "oss2", "requests", "aliyunsdkcore", "rich", "guestfs", "asyncio", "jinja2",
+}  # fmt: skip
+    "prefect",
+    "openstack",
+    "pydantic",
+    "oss2",
+    "requests",
+    "aliyunsdkcore",
+    "rich",
+    "guestfs",
+    "asyncio",
+    "jinja2",
+}
 PROJECT = Path(__file__).parent.parent
 STAGES = ("image_export", "image_download", "fstab_check", "converters", "private_cloud")
 # Room → rooms it may import besides itself and migration.
@@ -76,6 +89,7 @@ def test_emulator_is_reached_from_one_command_only() -> None:
         ["define", "--help"],
         ["import", "--help"],
         ["import", "libvirt", "--help"],
+        ["import", "glance", "--help"],
         ["doctor", "--help"],
     ],
 )

@@ -6,9 +6,10 @@ import importlib
 
 import click
 
-# Name → (module in ferry.commands, what `ferry import --help` says).
+# Name, which is also that of the module after `import_`, → what `ferry import --help` says.
 PLATFORMS = {
     "libvirt": "Define the machine in libvirt, with its images.",
+    "glance": "Upload images into OpenStack Glance, proven equal.",
 }
 
 
