@@ -34,6 +34,7 @@ from migration.workspace import Workspace
 log = logging.getLogger(__name__)
 
 SECTOR = 512
+STEP = "convert:"  # what the journal's names of conversions begin with
 AT_ONCE = len(os.sched_getaffinity(0))  # conversions; each keeps a core busy, and compression all of them
 PHASES = 3  # converting, proving, computing the digest: each reads the disk or the image once
 
@@ -63,7 +64,7 @@ def convert_disk(
     An image that was made before from this very disk, and not touched since, is returned at once; so is one that
     stands in for its disk. Else as `convert_file`; what had its name is removed first, so that a failure leaves none.
     """
-    step = f"convert:{disk.stem}:{to}"
+    step = f"{STEP}{disk.stem}:{to}"
     known = workspace.journal.get(step, Conversion)
     if _target(disk, workspace.images, to) == disk.path:  # it stands in for a disk that was let go
         if known is None or find_stand_in(workspace, disk.stem) is None:

@@ -1,21 +1,29 @@
-"""Finds the images that earlier runs converted in a workspace, as far as nobody has touched them since."""
+"""Finds the images that earlier runs converted in a workspace, and whether anybody has touched them since."""
 
 from __future__ import annotations
 
-from converters.convert import Conversion
+from collections.abc import Iterator
+
+from converters.convert import STEP, Conversion
 from migration.artifact import Artifact
 from migration.disk import DiskFormat, DiskRole
 from migration.storage import find_fingerprint
 from migration.workspace import Workspace
 
 
-def find_artifacts(workspace: Workspace, disk_format: DiskFormat) -> tuple[Artifact, ...]:
-    """Return the converted images of that format, the system disk's first."""
-    found = []
+def recorded_conversions(workspace: Workspace) -> Iterator[tuple[str, Conversion]]:
+    """Yield the journal's step and record of every image that was made, whether it is there or not."""
     for step in workspace.journal.steps():
-        if not step.startswith("convert:") or not step.endswith(f":{disk_format}"):
-            continue
-        known = workspace.journal.get(step, Conversion)
-        if known is not None and find_fingerprint(known.artifact.path) == known.target:
-            found.append(known.artifact)
+        known = workspace.journal.get(step, Conversion) if step.startswith(STEP) else None
+        if known is not None:
+            yield step, known
+
+
+def find_artifacts(workspace: Workspace, disk_format: DiskFormat) -> tuple[Artifact, ...]:
+    """Return the images of that format that are as they were made, the system disk's first."""
+    found = [
+        known.artifact
+        for _, known in recorded_conversions(workspace)
+        if known.artifact.format is disk_format and find_fingerprint(known.artifact.path) == known.target
+    ]
     return tuple(sorted(found, key=lambda one: (one.role is not DiskRole.SYSTEM, len(one.device), one.device)))

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.convert import Conversion
+from converters.recorded import recorded_conversions
 from fstab_check.examine import examine_guest
 from image_export.export import recorded_export
 from migration.artifact import Artifact
 from migration.disk import Disk, DiskFormat
 from migration.disk_file import find_disks, fingerprint_files
 from migration.errors import Interrupted, InvalidInput, MigrationError
-from migration.progress import Progress, Stop, check_stop
+from migration.progress import Progress, Stop
 from migration.qcow2_header import read_qcow2_header
-from migration.storage import Fingerprint, find_fingerprint
+from migration.storage import Fingerprint, find_fingerprint, sha256_of_file
 from migration.verdict import Verdict, printable
 from migration.workspace import Workspace
 from private_cloud.machine_plan import Guest
 
 log = logging.getLogger("ferry")
 
-CONVERSIONS = "convert:"  # what the journal's steps of converters/convert.py begin with
 STEP = "check-images"
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +38,7 @@ class CheckedImages:
 def images_of_workspace(workspace: Workspace) -> list[Artifact]:
     """Return the images that were made in the workspace. Raises `InvalidInput` for none, or if one has changed."""
     artifacts = []
-    for step in workspace.journal.steps():
-        if not step.startswith(CONVERSIONS):
-            continue
-        made = workspace.journal.get(step, Conversion)
-        if made is None:
-            continue
+    for _, made in recorded_conversions(workspace):
         if find_fingerprint(made.artifact.path) != made.target:
             raise InvalidInput(
                 f"{made.artifact.path}: the image is gone, or something wrote to it after it was proven",
@@ -116,20 +108,9 @@ def _disk(artifact: Artifact) -> Disk:
 
 
 def _artifact(disk: Disk, progress: Progress, stop: Stop) -> Artifact:
-    digest, done, size = hashlib.sha256(), 0, disk.path.stat().st_size
-    with disk.path.open("rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK):
-            check_stop(stop)
-            digest.update(chunk)
-            done += len(chunk)
-            progress(done, max(size, done))
+    size = disk.path.stat().st_size
+    digest = sha256_of_file(disk.path, on_share=lambda share: progress(int(share * size), size), stop=stop)
     return Artifact(
-        device=disk.device,
-        role=disk.role,
-        path=disk.path,
-        format=disk.format,
-        virtual_size=disk.virtual_size,
-        file_size=done,
-        sha256=digest.hexdigest(),
-        proof="UNKNOWN: the file was given as it is",
-    )
+        device=disk.device, role=disk.role, path=disk.path, format=disk.format, virtual_size=disk.virtual_size,
+        file_size=size, sha256=digest, proof="UNKNOWN: the file was given as it is",
+    )  # fmt: skip

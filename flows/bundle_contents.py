@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from converters.convert import Conversion
+from converters.recorded import recorded_conversions
 from image_download.verify import finished_downloads
 from image_export.export import recorded_export
 from migration.artifact import Artifact
@@ -25,7 +25,6 @@ from private_cloud.boot_in_workspace import STEP as BOOT_STEP
 from private_cloud.boot_in_workspace import RecordedBoot
 from private_cloud.bundle.contents import Bundle, Contents, Item
 
-CONVERT = "convert:"  # what the journal's names of conversions begin with
 _REPORTS = ("report.md", "report.json", "report.html")
 
 
@@ -60,7 +59,7 @@ def remember_links(workspace: Workspace, bundle: Bundle) -> None:
     linked = dict(bundle.linked)
     for path, fingerprint in linked.items():
         accept_fingerprint(workspace, path, fingerprint)
-    for step, known in _conversions(workspace):
+    for step, known in recorded_conversions(workspace):
         path = workspace.images / known.artifact.path.name
         if path in linked:
             workspace.journal.record(step, replace(known, target=linked[path]))
@@ -122,16 +121,8 @@ def _is_there(workspace: Workspace, name: str) -> bool:
     return (workspace.path / name).is_file()
 
 
-def _conversions(workspace: Workspace) -> Iterator[tuple[str, Conversion]]:
-    for step in workspace.journal.steps():
-        if step.startswith(CONVERT):
-            known = workspace.journal.get(step, Conversion)
-            if known is not None:
-                yield step, known
-
-
 def _find_artifacts(workspace: Workspace, formats: Sequence[str]) -> list[Artifact]:
-    known = [conversion.artifact for _, conversion in _conversions(workspace)]
+    known = [conversion.artifact for _, conversion in recorded_conversions(workspace)]
     known = [replace(one, path=workspace.images / one.path.name) for one in known]  # the workspace may have moved
     found = [one for one in known if not formats or one.format in formats]
     for wanted in formats or [""]:

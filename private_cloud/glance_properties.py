@@ -31,7 +31,7 @@ _VMWARE_DISK_TYPES = {"streamOptimized": "streamOptimized", "monolithicSparse": 
 # All that `guest_properties` ever sets: what a later run does not want any more is taken away.
 GUEST_KEYS = frozenset({
     "hw_architecture", "hw_disk_bus", "hw_firmware_type", "hw_machine_type", "hw_scsi_model", "hw_vif_model",
-    "hypervisor_type", "os_type", "vmware_adaptertype", "vmware_disktype",
+    "hypervisor_type", "os_secure_boot", "os_type", "vmware_adaptertype", "vmware_disktype",
 })  # fmt: skip
 
 
@@ -65,6 +65,7 @@ def guest_properties(
         "hw_architecture": arch,
         "os_type": os_type,
         "hw_firmware_type": firmware.value,
+        **({"os_secure_boot": "disabled"} if firmware is Firmware.UEFI else {}),
         **_bus(target, vmdk_type),
         **_machine(arch, firmware, target),
     }

@@ -7,8 +7,7 @@ from typing import Any
 
 from migration.artifact import Artifact
 from migration.image import GIB
-from migration.target import Target
-from private_cloud.machine import Firmware
+from private_cloud.glance_properties import guest_properties
 from private_cloud.shell import Assignments, header
 from private_cloud.virtual_machine import VirtualMachine, stem_of
 
@@ -71,19 +70,8 @@ made="port:$port $made"
 
 def image_properties(machine: VirtualMachine) -> dict[str, str]:
     """Return what Glance is told of each image, so that Nova gives the guest the machine that it needs."""
-    properties = {
-        "architecture": machine.architecture,
-        "hw_disk_bus": str(machine.bus),
-        "hw_firmware_type": str(machine.firmware),
-        "hw_machine_type": machine.chipset,
-        "hw_vif_model": str(machine.nic),
-        "os_type": "linux",
-    }
-    if machine.bus is Target.SCSI:
-        properties["hw_scsi_model"] = "virtio-scsi"
-    if machine.firmware is Firmware.UEFI:
-        properties["os_secure_boot"] = "disabled"
-    return properties
+    properties = guest_properties(firmware=machine.firmware, target=machine.bus, architecture=machine.architecture)
+    return {**properties, "hw_vif_model": str(machine.nic)}
 
 
 def volume_gib(image: Artifact) -> int:

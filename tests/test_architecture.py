@@ -12,17 +12,6 @@ import pytest
 HEAVY = {
     "prefect", "openstack", "pydantic", "oss2", "requests", "aliyunsdkcore", "rich", "guestfs", "asyncio", "jinja2",
 }  # fmt: skip
-    "prefect",
-    "openstack",
-    "pydantic",
-    "oss2",
-    "requests",
-    "aliyunsdkcore",
-    "rich",
-    "guestfs",
-    "asyncio",
-    "jinja2",
-}
 PROJECT = Path(__file__).parent.parent
 STAGES = ("image_export", "image_download", "fstab_check", "converters", "private_cloud")
 # Room → rooms it may import besides itself and migration.

@@ -122,7 +122,7 @@ def test_failure_removes_what_was_made_the_last_first(fake_tool: ToolMaker, tmp_
 def test_glance_is_told_the_machine(bus: Target, firmware: Firmware, some: dict[str, str], tmp_path: Path) -> None:
     told = image_properties(make_machine(tmp_path, bus=bus, firmware=firmware))
     assert some.items() <= told.items()
-    assert told["architecture"] == "x86_64"
+    assert told["hw_architecture"] == "x86_64"
 
 
 @pytest.mark.parametrize(("size", "gib"), [(1, 1), (1 << 30, 1), ((1 << 30) + 512, 2)])
