@@ -28,6 +28,7 @@ COMMANDS = {
     "check-fstab": "Check that /etc/fstab matches the exported disks.",
     "convert": "Convert RAW disks to qcow2, vmdk and others, proven equal.",
     "boot-test": "Boot the disks in a machine of our own and see what is mounted.",
+    "decide": "Answer a run that waits because a guest does not match its disks.",
     "define": "Define the machine for libvirt, VMware, OpenStack, Proxmox, QEMU.",
     "bundle": "Bundle the images, with all that belongs to them, for a medium.",
     "verify-bundle": "Prove a bundle, and put in what was sent again.",

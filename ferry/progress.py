@@ -23,6 +23,17 @@ class Display:
     def __init__(self, bars: Bars | None) -> None:
         self._bars = bars
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Show no bars for the length of the block, in which somebody is asked something."""
+        if self._bars is not None:
+            self._bars.stop()
+        try:
+            yield
+        finally:
+            if self._bars is not None:
+                self._bars.start()
+
     def progress(self, name: str, *, is_bytes: bool = True) -> Progress:
         """Return the `Progress` of one thing called `name`."""
         if self._bars is None:

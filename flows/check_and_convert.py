@@ -1,39 +1,94 @@
-"""The offline half that both flows share: check /etc/fstab, then convert."""
+"""Checks the guest, has what does not match repaired, decided on or refused, and converts what comes of it."""
 
 from __future__ import annotations
 
 import logging
 
-from flows.conversion_settings import ConversionSettings
 from flows.converting import convert_disks
+from flows.deciding import ask, known_answer
 from flows.drafting import Draft
+from flows.question import Question
+from flows.run_settings import RunSettings
 from flows.stopping import RunningTasks
-from flows.tasks import check_fstab, repair_fstab
+from flows.tasks import check_fstab, plan_repair, repair_fstab
 from fstab_check.render import render_text
 from fstab_check.repair_render import render_repair
+from migration.decision import Choice
 from migration.disk import Disk
 from migration.errors import FindingsRemain, Interrupted, MigrationError
 from migration.repair import Repair
 from migration.target import Target
+from migration.verdict import Verdict
 from migration.workspace import Workspace
 from report.report import describe_mismatch
 
 log = logging.getLogger(__name__)
 
 
-def check_and_convert(
-    workspace: Workspace, draft: Draft, settings: ConversionSettings, on_fstab_mismatch: str,
-    targets: tuple[Target, ...], running: RunningTasks,
-) -> None:  # fmt: skip
+def check_and_convert(workspace: Workspace, draft: Draft, settings: RunSettings, running: RunningTasks) -> None:
     """Complete the report. Raises `FindingsRemain`, or why we could not look, where the operator wants it so."""
-    if on_fstab_mismatch == "repair":
-        disks = _repair(workspace, draft, targets, running)
+    how, targets = settings.on_fstab_mismatch, settings.targets
+    if how == "ask":
+        how = _decide(workspace, draft, settings, running)
+    if how == "repair":
+        goes_on = settings.on_fstab_mismatch == "ask"  # whoever decided has seen what would be left
+        disks = _repair(workspace, draft, targets, running, goes_on_with_errors=goes_on)
     else:
         disks = draft.report.disks
-        refusal = _examine(draft, on_fstab_mismatch, targets, running)
-        if refusal is not None:
-            raise refusal
-    convert_disks(workspace, draft, disks, settings, running)
+        if draft.report.verdict is None:
+            refusal = _examine(draft, how, targets, running)
+            if refusal is not None:
+                raise refusal
+    convert_disks(workspace, draft, disks, settings.conversion, running)
+
+
+def _decide(workspace: Workspace, draft: Draft, settings: RunSettings, running: RunningTasks) -> str:
+    """Return "repair" or "warn", as a person has decided, with the verdict in the report if it is on the disks as is.
+
+    Raises `FindingsRemain` where the decision is to end the run, and why we could not look: there is nothing to
+    decide on then. The first time the run is suspended here.
+    """
+    disks = draft.report.disks
+    decision = known_answer(workspace, disks)
+    if decision is None:
+        plan = _plan_repair(draft, settings.targets, running)
+        if plan.before.is_clean:
+            draft.add(verdict=plan.before)
+            return "warn"
+        draft.add(verdict=plan.before, repair=plan if plan.diff else None)
+        question = Question(describe_mismatch(plan.before), plan)
+        decision = ask(workspace, disks, question, timeout=settings.decision_timeout)
+        draft.add(repair=None)
+    draft.add(decision=decision)
+    if decision.choice is Choice.ABANDON:
+        raise FindingsRemain(
+            f"{_describe(draft.report.verdict)}; {decision.decided_by} decided to end the run"
+            + (f": {decision.note}" if decision.note else ""),
+            "to decide anew, start a run with on_fstab_mismatch=repair or warn",
+        )
+    if decision.choice is Choice.REPAIR:
+        draft.add(verdict=None)
+        return "repair"
+    return "warn"
+
+
+def _describe(verdict: Verdict | None) -> str:
+    return describe_mismatch(verdict) if verdict is not None else "/etc/fstab does not match the exported disks"
+
+
+def _plan_repair(draft: Draft, targets: tuple[Target, ...], running: RunningTasks) -> Repair:
+    report = draft.report
+    try:
+        # In a thread, as in _examine.
+        [future] = running.add([plan_repair.submit(report.disks, report.image, targets, running.stop, draft.clock)])
+        plan: Repair = future.result()
+    except Interrupted:
+        raise
+    except MigrationError as error:
+        draft.add(not_examined=str(error))
+        raise
+    log.info("%s", render_text(plan.before))
+    return plan
 
 
 def _examine(
@@ -65,10 +120,13 @@ def _examine(
     return FindingsRemain(message, "the report says what to do; on_fstab_mismatch=warn converts all the same")
 
 
-def _repair(workspace: Workspace, draft: Draft, targets: tuple[Target, ...], running: RunningTasks) -> tuple[Disk, ...]:
+def _repair(
+    workspace: Workspace, draft: Draft, targets: tuple[Target, ...], running: RunningTasks, *, goes_on_with_errors: bool
+) -> tuple[Disk, ...]:
     """Add the repair and its verdict to the report; return the disks to convert.
 
-    Raises `FindingsRemain` where errors are left, and why we could not look or write: unknown is not repaired.
+    Raises `FindingsRemain` where errors are left, unless they were to be expected, and why we could not look or
+    write: unknown is not repaired.
     """
     try:
         # In a thread, as in _examine.
@@ -84,11 +142,12 @@ def _repair(workspace: Workspace, draft: Draft, targets: tuple[Target, ...], run
     log.info("%s", render_repair(repair))
     verdict = repair.after or repair.before
     draft.add(repair=repair, verdict=verdict)
-    if verdict.errors:
+    if verdict.errors and not goes_on_with_errors:
         raise FindingsRemain(
             f"{describe_mismatch(verdict)}; what could be repaired safely was",
             "the report says what is left; on_fstab_mismatch=warn converts the disks as they are",
         )
     if not verdict.is_clean:
-        log.warning("%s; no errors are left, so converting goes on", describe_mismatch(verdict))
+        what = "errors are left, as was decided" if verdict.errors else "no errors are left, so converting goes on"
+        log.warning("%s; %s", describe_mismatch(verdict), what)
     return repair.disks

@@ -9,8 +9,8 @@ from pathlib import Path
 from converters.disk_use import DiskUse, expect_disk_use, measure_disk_use
 from converters.extents import count_data
 from converters.qemu_img import COMPRESSIBLE, ImageFile
-from flows.conversion_settings import ConversionSettings
 from flows.drafting import Draft
+from flows.run_settings import ConversionSettings
 from flows.stopping import RunningTasks
 from flows.tasks import convert, shrink
 from migration.artifact import Artifact
@@ -18,6 +18,7 @@ from migration.disk import Disk, DiskFormat
 from migration.let_go import let_go
 from migration.storage import check_free_space, format_size
 from migration.workspace import Workspace
+from report.report import MeasuredUse
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,9 @@ def convert_disks(
     if settings.leave_out_free_space and any(work.values()) and not any(_stands_in(workspace, disk) for disk in disks):
         # In a thread: see check_and_convert.
         [future] = running.add([shrink.submit(workspace, tuple(disks), running.stop, draft.clock)])
-        disks = future.result().disks
+        shrunk = future.result()
+        draft.add(shrink=shrunk)
+        disks = shrunk.disks
     disks = _in_order(disks, settings)
     expected = _announce(workspace, disks, settings)
     artifacts, peak = list[Artifact](), 0
@@ -57,7 +60,10 @@ def convert_disks(
             let_go(workspace, qcow2, _files_of(workspace, together[0]))
     final = _measure(workspace, disks)
     log.info("Disk use: %s at the peak, %s now (expected were %s)", format_size(peak), format_size(final), expected)
-    draft.add(artifacts=tuple(sorted(artifacts, key=lambda artifact: (artifact.device, artifact.format))))
+    draft.add(
+        artifacts=tuple(sorted(artifacts, key=lambda artifact: (artifact.role, artifact.device, artifact.format))),
+        disk_use=MeasuredUse(expected=expected.peak, peak=peak, final=final),
+    )
 
 
 def _formats_of(workspace: Workspace, disk: Disk, settings: ConversionSettings) -> list[DiskFormat]:

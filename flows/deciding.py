@@ -75,10 +75,10 @@ def known_answer(workspace: Workspace, disks: Sequence[Disk]) -> Decision | None
     return decision
 
 
-def ask(workspace: Workspace, disks: Sequence[Disk], question: Question, *, timeout: float) -> Decision:
+def ask(workspace: Workspace, disks: Sequence[Disk], question: Question, *, timeout: float | None) -> Decision:
     """Return what a person decides. In a run of a deployment this ends the process; see `known_answer`.
 
-    `timeout` is in seconds; a run that nobody answers fails then.
+    `timeout` is in seconds; a run that nobody answers fails then. None: it waits for as long as it takes.
     """
     if _askers:
         decision = _askers[-1](question)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from prefect.exceptions import TerminationSignal
+from prefect.exceptions import Pause, TerminationSignal
 
 from flows.tasks import publish
 from migration.errors import MigrationError
@@ -41,6 +41,12 @@ class Draft:
             except MigrationError as error:  # a full disk: the stages, or the last writing, will stop at it
                 log.warning("The report could not be written: %s", error)
 
+    def write_as_ended(self) -> None:
+        """Write the report as if the run ended here, for a bundle that carries it; the workspace's own goes on."""
+        planned = tuple(stage for stage in self.report.planned if stage is not Stage.BUNDLE)
+        ended = replace(self.report, stages=self.clock.times, planned=planned, ended=time.time())
+        write_report(self._workspace, ended)
+
 
 @contextmanager
 def drafting(workspace: Workspace, title: str, planned: Sequence[Stage]) -> Iterator[Draft]:
@@ -53,7 +59,7 @@ def drafting(workspace: Workspace, title: str, planned: Sequence[Stage]) -> Iter
         workspace,
     )  # fmt: skip
     draft.add()
-    stopped = ""
+    stopped, is_paused = "", False
     try:
         yield draft
     except MigrationError as error:
@@ -62,16 +68,14 @@ def drafting(workspace: Workspace, title: str, planned: Sequence[Stage]) -> Iter
     except (TerminationSignal, KeyboardInterrupt):
         stopped = "someone stopped it, or its worker"
         raise
+    except Pause:  # the process ends here, and another goes on: the report stays one of a run under way
+        is_paused = True
+        raise
     except BaseException as error:
         # Its words may hold what belongs into no report; the log of the run has them.
         stopped = f"by an error that is one of Ferry's own ({type(error).__name__}): the log of the run has more"
         raise
     finally:
-        draft.report = replace(draft.report, stages=draft.clock.times, ended=time.time(), stopped=stopped)
-        publish(workspace, draft.report)
-
-
-def plan(*stages: Stage, on_fstab_mismatch: str, boot_test: bool) -> tuple[Stage, ...]:
-    """Return what a run will do: `stages` that come first, then what was asked for."""
-    look = Stage.REPAIR if on_fstab_mismatch == "repair" else Stage.CHECK
-    return (*stages, look, Stage.CONVERT, *((Stage.BOOT,) if boot_test else ()))
+        if not is_paused:
+            draft.report = replace(draft.report, stages=draft.clock.times, ended=time.time(), stopped=stopped)
+            publish(workspace, draft.report)

@@ -9,20 +9,23 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.boot_decision import check_boot_test
 from flows.bring_home import HomeBringer
-from flows.check_and_convert import check_and_convert
-from flows.conversion_settings import ConversionSettings
 from flows.credentials_block import load_credentials
-from flows.drafting import drafting, plan
+from flows.drafting import drafting
+from flows.making_ready import check_settings, make_ready, planned_stages
 from flows.messages import set_up_logging
 from flows.parameters import (
     BootTest,
     Bucket,
+    BundleOptions,
     Compress,
+    DecisionHours,
     Endpoints,
     Formats,
     ImageId,
     KeepRaw,
     LimitOverrides,
+    MachineWishes,
+    MakeBundle,
     OnFstabMismatch,
     Prefix,
     Region,
@@ -32,7 +35,7 @@ from flows.parameters import (
     WorkspacePath,
     workspace_path,
 )
-from flows.prove_boot import prove_boot
+from flows.run_settings import ConversionSettings, RunSettings
 from flows.stopping import RunningTasks, cancelling_export
 from flows.tasks import export
 from image_export.request import ExportRequest
@@ -63,6 +66,10 @@ def export_to_private_cloud(
     shrink: Shrink = True,
     keep_raw: KeepRaw = True,
     boot_test: BootTest = False,
+    machine: MachineWishes = MachineWishes(),  # noqa: B008  # frozen
+    bundle: MakeBundle = False,
+    bundle_options: BundleOptions = BundleOptions(),  # noqa: B008
+    decision_hours: DecisionHours = None,
     credentials_block: str = "",
     endpoints: Endpoints = Endpoints(),  # noqa: B008  # frozen
     transfer: Transfer = Transfer(),  # noqa: B008
@@ -77,18 +84,24 @@ def export_to_private_cloud(
         credentials_block: Name of a saved "Alibaba Cloud Credentials" block. Empty: what the worker
             finds by itself (environment, profile, RAM role).
     """
-    conversion = ConversionSettings(
-        formats=tuple(dict.fromkeys(formats)), compress=compress, leave_out_free_space=shrink, keep_raw=keep_raw
+    settings = RunSettings(
+        conversion=ConversionSettings(
+            formats=tuple(dict.fromkeys(formats)), compress=compress, leave_out_free_space=shrink, keep_raw=keep_raw
+        ),
+        on_fstab_mismatch=on_fstab_mismatch,
+        targets=tuple(targets),
+        boot_test=boot_test,
+        definitions=machine.settings(targets, on_fstab_mismatch),
+        bundle=bundle_options.wish() if bundle else None,
+        decision_timeout=decision_hours and decision_hours * 3600,
     )
-    conversion.check()
-    if boot_test:
-        check_boot_test(targets[0])
+    check_settings(settings)
     path = workspace_path(workspace, image_id)
     cloud, credentials = endpoints.cloud(region_id), load_credentials(credentials_block)
     with open_workspace(path) as space:
         # Before anything is drafted: the report of another migration is not ours to replace.
         space.claim({"image_id": image_id, "region_id": region_id, "bucket": bucket})
-        stages = plan(Stage.EXPORT, Stage.DOWNLOAD, on_fstab_mismatch=on_fstab_mismatch, boot_test=boot_test)
+        stages = planned_stages(settings, Stage.EXPORT, Stage.DOWNLOAD)
         with drafting(space, f"{image_id} → private cloud", stages) as draft, RunningTasks() as running:
             request = ExportRequest(image_id=image_id, bucket=bucket, prefix=prefix or None)
             with cancelling_export(space, cloud, credentials):
@@ -102,7 +115,5 @@ def export_to_private_cloud(
                 targets=tuple(targets), draft=draft, running=running,
             )  # fmt: skip
             draft.add(disks=homeward.bring(exported))
-            check_and_convert(space, draft, conversion, on_fstab_mismatch, tuple(targets), running)
-            if boot_test:
-                prove_boot(space, draft, targets[0], on_fstab_mismatch, running)
+            make_ready(space, draft, settings, running)
     return outcome_of_run(draft.report)

@@ -7,12 +7,14 @@ grouped in models.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.run_settings import BundleWish, DefinitionSettings
 from image_download.bandwidth import SMALLEST_LIMIT, Bandwidth
 from image_download.settings import MIB, TRAFFIC_LIMITS, DownloadSettings
 from image_export.limits import LIMITS, Limits
@@ -20,7 +22,10 @@ from migration.cloud import Cloud
 from migration.disk import DiskFormat
 from migration.errors import InvalidInput
 from migration.image import GIB
-from migration.target import Target
+from migration.target import ALL_TARGETS, Target
+from private_cloud.bundle.medium import parse_medium
+from private_cloud.machine_plan import Wishes
+from private_cloud.platforms import Platform
 
 ImageId = Annotated[
     str,
@@ -63,14 +68,15 @@ Formats = Annotated[
     Field(min_length=1, title="Formats", description="What each disk is converted to"),
 ]
 OnFstabMismatch = Annotated[
-    Literal["fail", "warn", "repair"],
+    Literal["fail", "warn", "repair", "ask"],
     Field(
         title="On fstab mismatch",
         description="fail: stop when /etc/fstab does not match the exported disks, before the download where that "
         "can be seen so early, before converting in any case; "
         "warn: convert all the same and say so in the report; "
         "repair: change what can be changed safely, in a layer over the downloaded disks, convert that, and stop "
-        "only where errors are left or the guest cannot be examined",
+        "only where errors are left or the guest cannot be examined; "
+        "ask: suspend the run with the verdict and the proposed change as a question, and go on as a person decides",
     ),
 ]
 Targets = Annotated[
@@ -106,6 +112,22 @@ Shrink = Annotated[
         "ext4, xfs, btrfs, vfat) is trimmed in a layer over the downloaded disks, and reads as zeros in the images",
     ),
 ]
+DecisionHours = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        title="Hours for a decision",
+        description="With on_fstab_mismatch=ask: the run fails if nobody has decided by then. Empty: it waits",
+    ),
+]
+MakeBundle = Annotated[
+    bool,
+    Field(
+        title="Bundle",
+        description="Make a bundle for the way over an air gap: images, definitions, report, and a verifier that needs "
+        "nothing but Python",
+    ),
+]
 BootTest = Annotated[
     bool,
     Field(
@@ -138,6 +160,61 @@ class Endpoints(_Model):
         return Cloud(
             region_id=region_id, ecs_endpoint=self.ecs_endpoint,
             oss_endpoint=self.oss_endpoint, oss_is_cname=self.oss_is_cname,
+        )  # fmt: skip
+
+
+class MachineWishes(_Model):
+    """The machine that is defined for the other side. What is empty is chosen by what the image is."""
+
+    platforms: list[Platform] = Field(
+        default=[],
+        title="Platforms",
+        description="Empty: all that the images allow (libvirt, openstack, proxmox, qemu); ova and ovf hold the images "
+        "once more. The run fails where one that is named cannot be defined",
+    )
+    name: str = Field(default="", title="Name", description="Of the machine. Empty: the image's")
+    memory_mib: int = Field(default=2048, ge=128, title="Memory", description="MiB")
+    cpus: int = Field(default=2, ge=1, le=512, title="Processors")
+    network: str = Field(default="", title="Network", description="What it is called over there. Empty: as usual there")
+
+    def settings(self, targets: Sequence[Target], on_fstab_mismatch: str) -> DefinitionSettings:
+        """Return what this means to a run; of all targets any will do, and the first of a choice is the one."""
+        target = targets[0] if set(targets) != set(ALL_TARGETS) else None
+        wishes = Wishes(
+            name=self.name, memory=self.memory_mib, cpus=self.cpus, network=self.network, target=target,
+            force=on_fstab_mismatch == "warn",
+        )  # fmt: skip
+        return DefinitionSettings(platforms=tuple(dict.fromkeys(self.platforms)), wishes=wishes)
+
+
+class BundleOptions(_Model):
+    """How the bundle is made, where one is asked for."""
+
+    name: str = Field(default="", title="Name", description="Empty: ferry- and the image's id")
+    folder: str = Field(
+        default="",
+        title="Folder",
+        description="On the worker. Empty: bundles, beside the workspace, where it shares the images' bytes",
+    )
+    split: str = Field(
+        default="", title="Split", description="What a medium takes: 4G for FAT32, 25G. Empty: one folder"
+    )
+    signing_key: str = Field(
+        default="",
+        title="Signing key",
+        description="Path of an SSH key on the worker (.pub: the agent has it). Empty: none",
+    )
+
+    def wish(self) -> BundleWish:
+        """Return what this means to a run. Raises `InvalidInput`."""
+        folder = Path(self.folder).expanduser() if self.folder else None
+        if folder is not None and not folder.is_absolute():
+            raise InvalidInput(
+                f"bundle folder {self.folder!r} is relative, and a worker has no folder of its own", "start it with /"
+            )
+        return BundleWish(
+            name=self.name, folder=folder, split=parse_medium(self.split) if self.split else None,
+            sign=Path(self.signing_key).expanduser() if self.signing_key else None,
         )  # fmt: skip
 
 

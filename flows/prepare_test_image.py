@@ -10,12 +10,22 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.boot_decision import check_boot_test
-from flows.check_and_convert import check_and_convert
-from flows.conversion_settings import ConversionSettings
-from flows.drafting import drafting, plan
+from flows.drafting import drafting
+from flows.making_ready import check_settings, make_ready, planned_stages
 from flows.messages import set_up_logging
-from flows.parameters import BootTest, Compress, Formats, OnFstabMismatch, Shrink, Targets
-from flows.prove_boot import prove_boot
+from flows.parameters import (
+    BootTest,
+    BundleOptions,
+    Compress,
+    DecisionHours,
+    Formats,
+    MachineWishes,
+    MakeBundle,
+    OnFstabMismatch,
+    Shrink,
+    Targets,
+)
+from flows.run_settings import ConversionSettings, RunSettings
 from flows.stopping import RunningTasks
 from migration.disk import DiskFormat
 from migration.disk_file import find_disks, find_disks_in
@@ -52,22 +62,33 @@ def prepare_test_image(
     compress: Compress = False,
     shrink: Shrink = True,
     boot_test: BootTest = False,
+    machine: MachineWishes = MachineWishes(),  # noqa: B008  # frozen
+    bundle: MakeBundle = False,
+    bundle_options: BundleOptions = BundleOptions(),  # noqa: B008
+    decision_hours: DecisionHours = None,
 ) -> dict[str, Any]:
     """Check /etc/fstab and convert disks for offline testing. The RAW files are only read."""
-    conversion = ConversionSettings(
-        formats=tuple(dict.fromkeys(formats)), compress=compress, leave_out_free_space=shrink
+    settings = RunSettings(
+        conversion=ConversionSettings(
+            formats=tuple(dict.fromkeys(formats)), compress=compress, leave_out_free_space=shrink
+        ),
+        on_fstab_mismatch=on_fstab_mismatch,
+        targets=tuple(targets),
+        boot_test=boot_test,
+        definitions=machine.settings(targets, on_fstab_mismatch),
+        bundle=bundle_options.wish() if bundle else None,
+        decision_timeout=decision_hours and decision_hours * 3600,
     )
+    check_settings(settings)
     path = Path(workspace).expanduser()
     if not path.is_absolute():
         raise InvalidInput(
             f"workspace {workspace!r} is relative, and a worker has no folder of its own", "start it with /"
         )
-    stages = plan(on_fstab_mismatch=on_fstab_mismatch, boot_test=boot_test)
+    stages = planned_stages(settings)
     with open_workspace(path) as space, drafting(space, "Test image", stages) as draft, RunningTasks() as running:
         draft.add(disks=find_disks(disks) if disks else find_disks_in(space.disks))
         if boot_test:
             check_boot_test(targets[0], draft.report.disks)
-        check_and_convert(space, draft, conversion, on_fstab_mismatch, tuple(targets), running)
-        if boot_test:
-            prove_boot(space, draft, targets[0], on_fstab_mismatch, running)
+        make_ready(space, draft, settings, running)
     return outcome_of_run(draft.report)

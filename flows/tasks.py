@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from prefect import Task, task
@@ -15,6 +17,7 @@ from converters.convert import convert_disk
 from converters.shrink import Shrink, shrink_in_workspace
 from flows.progress import progress_artifact
 from fstab_check.examine import examine_guest
+from fstab_check.repair_guest import plan_guest_repair
 from fstab_check.repair_in_workspace import repair_in_workspace
 from image_download.download import download_disk
 from image_download.landing import is_downloaded
@@ -37,6 +40,12 @@ from migration.target import Target
 from migration.verdict import Verdict
 from migration.workspace import Workspace
 from private_cloud.boot_in_workspace import BootProof, boot_in_workspace
+from private_cloud.bundle.contents import Bundle, BundleSettings, Contents
+from private_cloud.bundle.make import make_bundle
+from private_cloud.definition import Definitions
+from private_cloud.definitions import write_definitions
+from private_cloud.platforms import Platform
+from private_cloud.virtual_machine import VirtualMachine
 from report.report import Report
 from report.stage_times import Stage, StageClock
 from report.write import write_report
@@ -123,6 +132,16 @@ def repair_fstab(
         return repair_in_workspace(workspace, disks, expected_devices=expected, targets=targets, stop=stop)
 
 
+@task(task_run_name="plan a repair of fstab", **_ONCE)
+def plan_repair(
+    disks: tuple[Disk, ...], image: Image | None, targets: tuple[Target, ...], stop: Stop, clock: StageClock
+) -> Repair:
+    """Look into the guest, and say what a repair would change; nothing is written."""
+    expected = [disk.device for disk in image.disks] if image is not None else []
+    with clock.timing(Stage.CHECK):
+        return plan_guest_repair(disks, expected_devices=expected, targets=targets, stop=stop).outcome
+
+
 @task(task_run_name="check fstab in the bucket", **_ONCE)
 def check_fstab_in_bucket(
     cloud: Cloud, credentials: CredentialSource, exported: tuple[ExportedObject, ...], targets: tuple[Target, ...],
@@ -161,6 +180,24 @@ def boot(workspace: Workspace, disks: tuple[Disk, ...], target: Target, stop: St
     """Boot the disks over layers that are thrown away; how it comes out is the proof, never an exception."""
     with clock.timing(Stage.BOOT, f"on {target}"):
         return boot_in_workspace(workspace, disks, target=target, stop=stop)
+
+
+@task(task_run_name="define the machine", **_ONCE)
+def define(
+    workspace: Workspace, machines: Mapping[Platform, VirtualMachine], stop: Stop, clock: StageClock
+) -> Definitions:
+    """Write the machine's definitions into the workspace."""
+    with clock.timing(Stage.DEFINE):
+        return write_definitions(machines, workspace.definitions, stop=stop)
+
+
+@task(task_run_name="bundle", **_ONCE)
+def bundle(
+    workspace: Workspace, contents: Contents, settings: BundleSettings, folder: Path, stop: Stop, clock: StageClock
+) -> Bundle:
+    """Make the bundle in `folder`."""
+    with clock.timing(Stage.BUNDLE), progress_artifact("bundle", f"Bundle {settings.name}") as progress:
+        return make_bundle(workspace, contents, settings, folder, progress=progress, stop=stop)
 
 
 @task(task_run_name="report", **_ONCE)

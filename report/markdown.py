@@ -9,6 +9,7 @@ from itertools import islice
 from fstab_check.render import render_forecasts
 from migration.acceleration import kvm_works
 from migration.artifact import Artifact
+from migration.decision import Decision
 from migration.disk import DiskFormat, DiskRole
 from migration.image import Image
 from migration.storage import format_size
@@ -34,14 +35,17 @@ def render_markdown(report: Report) -> str:
     if report.disks:
         parts += ["## Disks", _disk_table(report)]
     parts += _verdict(report)
+    if report.decision is not None:
+        parts.append(_decision(report.decision))
     if report.repair is not None:
         parts += render_repair(report.repair)
     if report.artifacts:
-        parts += ["## Images", _artifact_table(report.artifacts)]
+        parts += ["## Images", _artifact_table(report.artifacts), *_room(report)]
     if report.boot is not None:
         parts += render_boot(report.boot)
     if report.artifacts:
         parts += ["## Try it", _try_it(report)]
+    parts += _hand_over(report)
     if report.stages:
         parts += ["## Times", _time_table(report)]
     if report.versions:
@@ -74,6 +78,39 @@ def _summary(report: Report) -> str:
     booted = render_boot_outcome(report.boot, report.boot_unknown)
     booted = f"{booted}\n\n" if booted else ""
     return f"{verdict}\n\n{booted}{stopped}{early}Everything lies in `{report.workspace}`."
+
+
+def _decision(decision: Decision) -> str:
+    note = f": {cell(decision.note)}" if decision.note else ""
+    return f"**Decided:** {decision.choice}, by {cell(decision.decided_by)}, {format_time(decision.when)}{note}"
+
+
+def _room(report: Report) -> list[str]:
+    lines = [cell(str(report.shrink)) + "."] if report.shrink is not None else []
+    if report.disk_use is not None:
+        peak, final = format_size(report.disk_use.peak), format_size(report.disk_use.final)
+        lines.append(f"Disks and images together took {peak} at the peak, {final} in the end.")
+    return lines
+
+
+def _hand_over(report: Report) -> list[str]:
+    parts = []
+    if report.defined or report.not_defined:
+        parts.append("## The machine over there")
+    if report.not_defined:
+        parts.append(f"Not defined: {cell(' '.join(report.not_defined.split()))}")
+    if report.defined:
+        parts.append("\n".join(f"- {cell(one)}" for one in report.defined))
+        parts.append("`definitions/README.txt` has the one command of each.")
+    if report.bundle is not None:
+        bundle = report.bundle
+        about = (
+            f"{_count(bundle.files, 'file')}, {format_size(bundle.size)}, {'' if bundle.is_signed else 'not '}signed"
+        )
+        parts.append("## The bundle")
+        parts.append(f"`{cell(str(bundle.path))}`: {about}. Over there: `python3 verify.py`.")
+        parts.append(f"Fingerprint, to be read to the other side: `{bundle.fingerprint}`")
+    return parts
 
 
 def _count(number: int, noun: str) -> str:

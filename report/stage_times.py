@@ -28,6 +28,8 @@ class Stage(StrEnum):
     SHRINK = "shrink"
     CONVERT = "convert"
     BOOT = "boot"
+    DEFINE = "define"
+    BUNDLE = "bundle"
 
 
 class Ending(StrEnum):

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from converters.convert import convert_disk
-from ferry.commands.bundle import parse_medium
 from flows.bundle_contents import find_contents, remember_links
 from migration.disk import Disk, DiskFormat
 from migration.errors import InvalidInput
 from migration.workspace import Workspace, open_workspace
 from private_cloud.bundle.contents import BundleSettings
 from private_cloud.bundle.make import make_bundle
+from private_cloud.bundle.medium import parse_medium
 
 REPORT = {"version": 1, "verdict": {"root": "xvda1", "findings": []}}
 

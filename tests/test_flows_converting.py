@@ -9,7 +9,7 @@ import pytest
 from emulator.account import add_image
 from emulator.object_store import add_bucket
 from emulator.server import Variants, emulated_cloud
-from flows.conversion_settings import ConversionSettings
+from flows.run_settings import ConversionSettings
 from migration.disk import Disk, DiskFormat
 from migration.errors import InvalidInput
 from tests.conftest import BUCKET

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +14,17 @@ if TYPE_CHECKING:
     from migration.workspace import Workspace
 
 FORMATS = ("qcow2", "vmdk", "vhdx", "vdi", "vpc", "raw")
-_PREFIXES = {"M": 2, "G": 3, "T": 4}
 
 
-def parse_medium(text: str) -> int:
-    """Return bytes for "4G", "25GB" or "4GiB": as makers of media count, G is 10⁹, and Gi 2³⁰."""
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([MGT])(I?)B?", text.strip().upper(), re.ASCII)
-    if match is None:
-        raise click.BadParameter(f"{text!r}: give M, G or T, as in 4G for FAT32, 25G for a Blu-ray disc")
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** _PREFIXES[match[2]])
+def medium_option(text: str) -> int:
+    """Return bytes, as `parse_medium` does."""
+    from migration.errors import InvalidInput  # noqa: PLC0415
+    from private_cloud.bundle.medium import parse_medium  # noqa: PLC0415
+
+    try:
+        return parse_medium(text)
+    except InvalidInput as error:
+        raise click.BadParameter(f"{error.message}: {error.remedy}") from error
 
 
 @click.command()
@@ -33,7 +34,7 @@ def parse_medium(text: str) -> int:
     help="Folder in which the bundle is made.",
 )  # fmt: skip
 @click.option("--name", help="The bundle's own name; the image's id, if not given.")
-@click.option("--split", type=parse_medium, metavar="SIZE", help="Volumes of this size: 4G for FAT32, 25G for BD.")
+@click.option("--split", type=medium_option, metavar="SIZE", help="Volumes of this size: 4G for FAT32, 25G for BD.")
 @click.option("-t", "--formats", multiple=True, type=click.Choice(FORMATS), help="Which images; all, if not given.")
 @click.option(
     "--sign", type=click.Path(dir_okay=False, path_type=Path), metavar="KEY",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +25,7 @@ from ferry.options import (
 )
 from ferry.prefect_server import start_temporary_server
 from ferry.progress import open_display
+from ferry.terminal_question import ask_at_terminal
 from flows.server_start import answers
 from migration.errors import InvalidInput
 from migration.target import parse_targets
@@ -42,7 +45,9 @@ from migration.target import parse_targets
     type=click.Choice(("qcow2", "vmdk", "vhdx", "vdi", "vpc")),
     default=("qcow2",),
 )
-@click.option("--on-fstab-mismatch", type=click.Choice(("fail", "warn", "repair")), default="fail", show_default=True)
+@click.option(
+    "--on-fstab-mismatch", type=click.Choice(("fail", "warn", "repair", "ask")), default="fail", show_default=True
+)
 @target_option
 @click.option("-c", "--compress", is_flag=True, help="Smaller images, where the format can (VMDK: streamOptimized).")
 @shrink_option
@@ -53,16 +58,19 @@ from migration.target import parse_targets
     help="Remove each downloaded disk once its images, of which one must be a qcow2, are proven.",
 )
 @click.option("--boot-test", is_flag=True, help="Boot what was made, in a throw-away machine on the first --target.")
+@click.option("--bundle", is_flag=True, help="Make a bundle of it beside the workspace; see `ferry bundle` for more.")
 @transfer_options
 @limit_options
 @json_option
 def command(
     image_id: str, bucket: str, workspace: Path, region_id: str, ecs_endpoint: str, oss_endpoint: str, prefix: str,
-    formats: tuple[str, ...], on_fstab_mismatch: Literal["fail", "warn", "repair"], target_words: tuple[str, ...],
+    formats: tuple[str, ...], on_fstab_mismatch: Literal["fail", "warn", "repair", "ask"],
+    target_words: tuple[str, ...],
     connections: int, bandwidth_limit: int | None, oss_traffic_limit: int | None,
     max_data_disks: int | None, max_data_disk_gib: int | None,
     *, oss_cname: bool, restore_archived: bool, keep_objects: bool, accept_other_size: bool,
-    compress: bool, shrink: bool, keep_raw: bool, boot_test: bool, as_json: bool,
+    compress: bool, shrink: bool, keep_raw: bool, boot_test: bool,
+    bundle: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Export IMAGE_ID, download it, check /etc/fstab, convert it, and boot it if asked to.
 
@@ -74,6 +82,7 @@ def command(
     # Prefect's own lines would say again what the stages and the final message say.
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: not record.name.startswith("prefect"))
+    from flows.deciding import answered_by  # noqa: PLC0415
     from flows.export_to_private_cloud import export_to_private_cloud  # noqa: PLC0415  # 2 s of imports
     from flows.parameters import Endpoints, LimitOverrides, Transfer  # noqa: PLC0415
     from flows.progress import mirrored  # noqa: PLC0415
@@ -82,7 +91,12 @@ def command(
 
     # The flow fills in placeholders; on a command line the shell does, and braces are braces.
     folder = str(workspace.absolute()).replace("{", "{{").replace("}", "}}")
-    with open_display() as display, mirrored(display.progress), wrong_parameters():
+    with ExitStack() as stack:
+        display = stack.enter_context(open_display())
+        stack.enter_context(mirrored(display.progress))
+        if sys.stdin.isatty():
+            stack.enter_context(answered_by(partial(ask_at_terminal, display)))
+        stack.enter_context(wrong_parameters())
         result = export_to_private_cloud(
             image_id=image_id, bucket=bucket, region_id=region_id, workspace=folder, prefix=prefix,
             formats=[DiskFormat(word) for word in dict.fromkeys(formats)], on_fstab_mismatch=on_fstab_mismatch,
@@ -91,6 +105,7 @@ def command(
             shrink=shrink,
             keep_raw=keep_raw,
             boot_test=boot_test,
+            bundle=bundle,
             endpoints=Endpoints(ecs_endpoint=ecs_endpoint, oss_endpoint=oss_endpoint, oss_is_cname=oss_cname),
             transfer=Transfer(
                 connections=connections, bandwidth_limit_mib=bandwidth_limit and bandwidth_limit / MIB,
@@ -106,6 +121,8 @@ def command(
         click.echo(image)
     if result["boot_test"]:
         click.echo(f"boot test on {result['boot_test']['target']}: {result['boot_test']['summary']}")
+    if result["bundle"]:
+        click.echo(f"bundle: {result['bundle']['path']}, fingerprint {result['bundle']['fingerprint']}")
     click.echo(f"report: {Path(result['workspace']) / 'report.html'}")
 
 
