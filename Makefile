@@ -5,13 +5,16 @@ PYTHON := .venv/bin/python
 GUEST_PACKAGES := mmdebstrap mtools grub-efi-amd64-bin
 # A browser that shows our pages; a real libvirt, validators and another reader of OVA that judge our definitions.
 BROWSER_PACKAGES := chromium chromium-driver poppler-utils
-DEFINITION_PACKAGES := libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients libxml2-utils shellcheck virt-v2v
+LIBVIRT_PACKAGES := libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
+DEFINITION_PACKAGES := $(LIBVIRT_PACKAGES) libxml2-utils shellcheck virt-v2v
 TEST_PACKAGES := $(GUEST_PACKAGES) $(BROWSER_PACKAGES) $(DEFINITION_PACKAGES)
 
 setup:
 	@deployments/bootstrap.sh
 
-demo: setup
+# With a libvirt, which boots the server from its definition.
+demo:
+	@deployments/bootstrap.sh --also $(LIBVIRT_PACKAGES)
 	@$(PYTHON) -m demo $(if $(FRESH),--fresh)
 
 test: lint

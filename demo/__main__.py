@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from demo.more_boots import boot_by_libvirt, boot_vmdks
 from migration.acceleration import kvm_works
 from migration.artifact import Artifact
 from migration.run import leashed
@@ -48,6 +49,8 @@ def main() -> int:
         return code
     report = json.loads((HOME / "workspace" / "report.json").read_text(encoding="utf-8"))
     _show_boot(report)
+    if not _boot_in_other_ways():
+        return 1
     _say_what_was_made(report, time.monotonic() - started)
     return 0
 
@@ -107,6 +110,18 @@ def _show_boot(report: dict[str, Any]) -> None:
             sys.stderr.write(f"  {line}\n")
 
 
+def _boot_in_other_ways() -> bool:
+    """Boot from the VMDKs and from the definition; return whether nothing went wrong."""
+    workspace = HOME / "workspace"
+    _say("Booting from the VMDKs")
+    is_good = boot_vmdks(workspace / "images")
+    sys.stderr.write(f"  {'all three file systems mounted' if is_good else 'it does not come up as it should'}\n")
+    _say("Booting from the definition for libvirt")
+    said, why_not = boot_by_libvirt(workspace / "definitions")
+    sys.stderr.write(f"  {said or (f'not tried: {why_not}' if why_not else 'it did not come up')}\n")
+    return is_good and (bool(why_not) or "3 of 3" in said)
+
+
 def _images(report: dict[str, Any], word: str) -> list[Artifact]:
     artifacts = TypeAdapter(list[Artifact]).validate_python(report["artifacts"])
     return [artifact for artifact in artifacts if artifact.format == word]
@@ -122,6 +137,7 @@ def _say_what_was_made(report: dict[str, Any], seconds: float) -> None:
     sys.stderr.write(
         f"\nLook at it:\n"
         f"  the report            {here}/report.html, in a browser\n"
+        f"  the definitions       {here}/definitions/README.txt\n"
         f"  the check once more   .venv/bin/ferry check-fstab --workspace {here}\n"
         f"  the server itself     {command}\n"
         f"                        (log in as root without a password; Ctrl-A X ends it)\n"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from uuid import UUID
 
 import httpx
@@ -15,6 +17,9 @@ from prefect.input import keyset_from_paused_state
 
 from migration.errors import CloudUnavailable, InvalidInput
 
+# A worker with a limit dies, and its other runs with it, if a run comes again before its first process has ended: "this
+# borrower is already holding one of this CapacityLimiter's tokens" (seen with Prefect 3.8.8).
+SETTLING = 15.0  # seconds
 _SUSPENDED = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Suspended"])))
 
 
@@ -25,6 +30,7 @@ class WaitingRun:
     id: UUID
     name: str
     question: str
+    since: datetime | None = None
 
 
 def find_waiting_runs() -> list[WaitingRun]:
@@ -32,7 +38,10 @@ def find_waiting_runs() -> list[WaitingRun]:
     try:
         with get_client(sync_client=True) as client:
             runs = client.read_flow_runs(flow_run_filter=_SUSPENDED)
-            return [WaitingRun(run.id, run.name, _question(client, run.id)) for run in runs]
+            return [
+                WaitingRun(run.id, run.name, _question(client, run.id), run.state.timestamp if run.state else None)
+                for run in runs
+            ]
     except httpx.TransportError as error:
         raise CloudUnavailable(
             f"no Prefect server answers: {error}", "name it: PREFECT_API_URL=http://127.0.0.1:4200/api"
@@ -51,6 +60,8 @@ def find_waiting_run(word: str) -> WaitingRun:
 
 def answer(run: WaitingRun, *, choice: str, decided_by: str, note: str) -> None:
     """Have the run go on. Raises `InvalidInput` where it does not take the answer."""
+    if run.since is not None:
+        time.sleep(max(0.0, SETTLING - (datetime.now(timezone.utc) - run.since).total_seconds()))
     try:
         resume_flow_run(run.id, run_input={"choice": choice, "decided_by": decided_by, "note": note})
     except RuntimeError as error:  # Prefect's word for an answer that does not fit, or comes too late

@@ -14,7 +14,7 @@ from typing import Literal
 
 from prefect import suspend_flow_run
 from prefect.input import RunInput
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from pydantic import Field
 
 from flows.question import Question, render_question
@@ -55,7 +55,7 @@ def answered_by(asker: Asker) -> Iterator[None]:
 
 def check_can_ask() -> None:
     """Raise `InvalidInput` where nobody could answer; to be called before anything costs."""
-    if not _askers and not flow_run.deployment_id:
+    if not _askers and not deployment.id:
         raise InvalidInput(
             "on_fstab_mismatch=ask needs someone who can answer: a run of a deployment, or a terminal",
             "start it with `prefect deployment run`, or say fail, warn or repair",
