@@ -14,7 +14,7 @@ from flows.run_settings import ConversionSettings
 from flows.stopping import RunningTasks
 from flows.tasks import convert, shrink
 from migration.artifact import Artifact
-from migration.disk import Disk, DiskFormat
+from migration.disk import Disk, DiskFormat, DiskRole
 from migration.let_go import let_go
 from migration.storage import check_free_space, format_size
 from migration.workspace import Workspace
@@ -61,9 +61,14 @@ def convert_disks(
     final = _measure(workspace, disks)
     log.info("Disk use: %s at the peak, %s now (expected were %s)", format_size(peak), format_size(final), expected)
     draft.add(
-        artifacts=tuple(sorted(artifacts, key=lambda artifact: (artifact.role, artifact.device, artifact.format))),
+        artifacts=tuple(sorted(artifacts, key=_order)),
         disk_use=MeasuredUse(expected=expected.peak, peak=peak, final=final),
     )
+
+
+def _order(artifact: Artifact) -> tuple[bool, int, str, str]:
+    """Sort as the guest numbers its disks: whoever boots the images takes them in this order."""
+    return artifact.role is not DiskRole.SYSTEM, len(artifact.device), artifact.device, artifact.format
 
 
 def _formats_of(workspace: Workspace, disk: Disk, settings: ConversionSettings) -> list[DiskFormat]:
