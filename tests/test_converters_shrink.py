@@ -91,6 +91,7 @@ def test_free_space_is_left_out_and_files_are_not(tmp_path: Path) -> None:
         g.btrfs_fsck("/dev/sdc")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_repair_survives_in_what_is_made_of_its_layer(tmp_path: Path) -> None:
     system = make_system(tmp_path)

@@ -257,13 +257,14 @@ def demo_lines(disks: Sequence[Disk]) -> tuple[str, ...]:
     return tuple(line for line in boot_test(disks, plant_witness=False).log if line.startswith("ferry-demo:"))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "to",
     [
         DiskFormat.QCOW2,
-        pytest.param(DiskFormat.RAW, marks=pytest.mark.exhaustive),
-        pytest.param(DiskFormat.VMDK, marks=pytest.mark.exhaustive),
+        DiskFormat.RAW,
+        DiskFormat.VMDK,
     ],
     ids=str,
 )
@@ -274,6 +275,7 @@ def test_guest_boots_and_mounts_all_its_disks(guest: tuple[Disk, ...], tmp_path:
     assert demo_lines(images) == ALL_IS_WELL
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_guest_says_which_file_systems_are_missing(guest: tuple[Disk, ...]) -> None:
     assert demo_lines([guest[0], guest[2]]) == (

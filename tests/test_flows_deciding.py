@@ -83,6 +83,7 @@ def test_run_that_is_abandoned_converts_nothing_and_says_who_wanted_it(
     assert "Traceback" not in prefect_server.all_logs(run)
 
 
+@pytest.mark.exhaustive
 def test_answer_of_the_wrong_kind_is_refused_and_the_run_waits_on(
     prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
 ) -> None:

@@ -187,6 +187,7 @@ def links(tree: Path) -> Path:
     return tree
 
 
+@pytest.mark.exhaustive
 def test_repair_writes_through_symlinks_inside_the_guest_and_over_nothing_else(tmp_path: Path) -> None:
     image = make_ext4(tmp_path / "system.raw", uuid=A, tree=links(make_tree(tmp_path / "tree", {})))
     disks = [disk_of(image, "xvda")]
@@ -247,6 +248,7 @@ def test_guest_that_is_another_or_immutable_is_not_written_to(tmp_path: Path) ->
             apply_patch(g, disks, planned(TMPFS.encode()).patch, ())
 
 
+@pytest.mark.exhaustive
 def test_repaired_guest_boots_with_its_disks_in_another_order(tmp_path: Path) -> None:
     server = make_demo_guest(tmp_path)
     repair = apply_repair(server, plan_guest_repair(server))

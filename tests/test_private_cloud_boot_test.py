@@ -85,6 +85,7 @@ def digest(disk: Disk) -> str:
     return run(["sha256sum", disk.path])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(2 * GENEROUS)
 @needs_guest

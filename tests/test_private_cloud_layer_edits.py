@@ -65,6 +65,7 @@ def test_witness_goes_where_the_guests_links_lead_and_has_the_label_of_its_neigh
     assert inside(layer, "stat opt/system/sysinit.target.wants/ferry-witness.service").count("Type: symlink") == 1
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_guest_without_systemd_gets_no_witness(tmp_path: Path) -> None:
     edited = edit(make_root(tmp_path, "mkdir etc", "mkdir home"), PLANT)
@@ -72,6 +73,7 @@ def test_guest_without_systemd_gets_no_witness(tmp_path: Path) -> None:
     assert "systemd" not in inside(tmp_path / "layer.qcow2", "ls etc")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_root_that_cannot_be_written_to_is_a_reason(tmp_path: Path) -> None:
     # /etc/systemd/system leads nowhere.

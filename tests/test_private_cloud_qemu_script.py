@@ -103,6 +103,7 @@ class _Booted(Exception):
     """Ends the machine."""
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_demo_server_boots_right_away_and_its_images_stay_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
