@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all set-up that is missing. See README.md.
-.PHONY: demo test test-fast test-all test-packages lint serve boot-matrix bench-download lock setup clean
+.PHONY: demo test test-fast test-all test-packages lint serve boot-matrix bench-download bench-convert lock setup clean
 
 PYTHON := .venv/bin/python
 GUEST_PACKAGES := mmdebstrap mtools grub-efi-amd64-bin
@@ -49,6 +49,10 @@ boot-matrix:
 bench-download:
 	@deployments/bootstrap.sh --also nginx-light aria2 rclone curl pigz libarchive-tools
 	$(PYTHON) -m benchmarks.download --json benchmarks/results/download.json $(BENCH)
+
+# Compares our conversions with the `qemu-img convert` that one would type, about 15 minutes.
+bench-convert: setup
+	$(PYTHON) -m benchmarks.convert --json benchmarks/results/convert.json $(BENCH)
 
 # Chooses the versions in requirements.lock anew, as far as pyproject.toml lets it; needs uv.
 lock:
