@@ -1,10 +1,10 @@
 """Compares our conversions with the plain `qemu-img convert` that one would type, on the same disk, format by format.
 
 Of every 2 MiB of the disk a quarter is random, a quarter text, the rest a hole. `ferry` writes the image; `ferry,
-proven` also syncs it, reads it back against its source and takes its digest, as every conversion of ours does; `copy alone` has the kernel copy the disk's data to a new file, which no
-way to write an image that is not compressed can do without;
-`qemu-img` is the command without an option but the format's and `-c`, and `qemu-img, compared` adds `qemu-img compare`
-and `sha256sum`. Wall time ends when the file system is synced; medians of interleaved rounds; `disk` is the image.
+proven` also syncs it, reads it back against its source and takes its digest, as every conversion of ours does; `copy
+alone` has the kernel copy the disk's data, without which no image is written that is not compressed; `qemu-img` is the
+command without an option but the format's and `-c`, and `qemu-img, compared` adds `qemu-img compare` and `sha256sum`.
+Wall time ends when the file system is synced; medians of interleaved rounds; `disk` is the image.
 """
 
 from __future__ import annotations

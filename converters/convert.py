@@ -13,6 +13,7 @@ from pathlib import Path
 from converters import qemu_img
 from converters.extents import find_extents
 from converters.qemu_img import COMPRESSIBLE, ImageFile, OnShare, no_share
+from converters.sparse_vmdk import LARGEST_DISK, write_sparse_vmdk
 from converters.stream_optimized import write_stream_optimized
 from migration.artifact import Artifact
 from migration.disk import Disk, DiskFormat
@@ -176,11 +177,12 @@ def write_image(
     on_share: OnShare = no_share,
     stop: Stop | None = None,
 ) -> None:
-    """Write `made`: streamOptimized by ourselves, on all cores, everything else by qemu-img. Nothing is proven yet."""
-    if made.format is DiskFormat.VMDK and compress:
+    """Write `made`: VMDK by ourselves, on all cores, everything else by qemu-img. Nothing is proven yet."""
+    if made.format is DiskFormat.VMDK and size <= LARGEST_DISK:
         extents = find_extents(source, base, stop=stop)
         if extents is not None:
-            write_stream_optimized(made.path, extents, size, on_share=on_share, stop=stop)
+            write = write_stream_optimized if compress else write_sparse_vmdk
+            write(made.path, extents, size, on_share=on_share, stop=stop)
             return
     compression = qemu_img.choose_compression(made.format) if compress else None
     qemu_img.convert(source, made, compression=compression, on_share=on_share, stop=stop)

@@ -9,64 +9,29 @@ that the file can be read as a stream. `qemu-img` writes the same in one thread,
 from __future__ import annotations
 
 import os
-import secrets
 import struct
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from isal import isal_zlib
 
-from converters.extents import Extent, ExtentReader, open_extents
+from converters.extents import Extent, open_extents
+from converters.grains import Batch, read_grains
 from converters.qemu_img import OnShare, no_share
+from converters.vmdk_layout import GRAIN, GRAINS_PER_TABLE, SECTOR, TABLE, Header, describe
 from migration.errors import InvalidInput, SourceChanged
-from migration.progress import Stop, check_stop
+from migration.progress import Stop
 from migration.storage import disk_full, is_full
 
-SECTOR = 512
-GRAIN = 128 * SECTOR  # the size that the format's streams have
-GRAINS_PER_TABLE = 512
-TABLE = GRAINS_PER_TABLE * GRAIN  # bytes of the disk that a grain table covers: 32 MiB
-LARGEST = (1 << 32) * SECTOR  # a grain table holds sector numbers of 32 bits
-
-_MAGIC, _VERSION = b"KDMV", 3
 _FLAGS = 1 | 1 << 16 | 1 << 17  # newline test is valid, grains are compressed, markers are used
-_DEFLATE = 1
 _AT_END = (1 << 64) - 1  # the footer says where the grain directory is
 _OVERHEAD = 128  # sectors before the first grain
-_DESCRIPTOR, _DESCRIPTOR_SIZE = 1, 20  # sectors
-_HEADER = struct.Struct("<4sIIQQQQIQQQB4sH433x")
 _GRAIN_MARKER = struct.Struct("<QI")
 _MARKER = struct.Struct("<QII496x")
 _TABLE_MARKER, _DIRECTORY_MARKER, _FOOTER_MARKER, _END_MARKER = 1, 2, 3, 0
 
 # Igzip's highest level of those that keep its speed: about the size of zlib's level 1, ten times as fast as its 6.
 _LEVEL = 2
-_BATCH = 64  # grains that a thread deflates at a time: 4 MiB
-_ZEROS = bytes(GRAIN)
-
-_DESCRIPTOR_TEXT = """\
-# Disk DescriptorFile
-version=1
-CID={content_id:08x}
-parentCID=ffffffff
-createType="streamOptimized"
-
-# Extent description
-RDONLY {sectors} SPARSE "{name}"
-
-# The Disk Data Base
-#DDB
-
-ddb.adapterType = "lsilogic"
-ddb.geometry.cylinders = "{cylinders}"
-ddb.geometry.heads = "255"
-ddb.geometry.sectors = "63"
-ddb.virtualHWVersion = "4"
-"""
 
 
 def write_stream_optimized(
@@ -88,7 +53,7 @@ def write_stream_optimized(
     try:
         with target.open("xb", buffering=1 << 20) as file, open_extents(extents) as reader:
             stream = _Stream(file, target.name, size)
-            for done, batch in _deflated(reader, size, threads, stop):
+            for done, batch in read_grains(reader, size, _deflate, threads=threads, stop=stop):
                 stream.add(batch)
                 on_share(min(1.0, done / size))
             stream.finish()
@@ -100,47 +65,8 @@ def write_stream_optimized(
         raise
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Deflated grains by their number, and the number of the first grain behind them all."""
-
-    grains: list[tuple[int, bytes]]
-    end: int
-
-
-def _deflated(reader: ExtentReader, size: int, threads: int, stop: Stop | None) -> Iterator[tuple[int, _Batch]]:
-    """Yield all batches in order, each with how many bytes of the disk are done with it."""
-    step = _BATCH * GRAIN
-    with ThreadPoolExecutor(threads, thread_name_prefix="deflate") as pool:
-        running: deque[tuple[int, Future[_Batch]]] = deque()
-        try:
-            for start in range(0, size, step):
-                check_stop(stop)
-                running.append((start + step, pool.submit(_deflate, reader, start, min(step, size - start))))
-                if len(running) > 2 * threads:
-                    done, batch = running.popleft()
-                    yield done, batch.result()
-            while running:
-                check_stop(stop)
-                done, batch = running.popleft()
-                yield done, batch.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _deflate(reader: ExtentReader, start: int, length: int) -> _Batch:
-    first, end = start // GRAIN, -(-(start + length) // GRAIN)
-    data = reader.read(start, length)
-    if data is None:
-        return _Batch([], end)
-    view, grains = memoryview(data), []
-    for number in range(first, end):
-        grain = view[number * GRAIN - start :][:GRAIN]
-        if len(grain) < GRAIN:  # the last one is filled up: readers expect whole grains
-            grain = memoryview(bytes(grain).ljust(GRAIN, b"\0"))
-        if grain != _ZEROS:
-            grains.append((number, isal_zlib.compress(grain, _LEVEL)))
-    return _Batch(grains, end)
+def _deflate(grain: memoryview) -> bytes:
+    return isal_zlib.compress(grain, _LEVEL)
 
 
 class _Stream:
@@ -153,10 +79,10 @@ class _Stream:
         self._table = [0] * GRAINS_PER_TABLE
         self._tables: list[int] = []  # where each grain table is, in sectors; 0: all its grains are zeros
         self._write(self._header(_AT_END))
-        self._write(_describe(name, self._capacity).ljust(_DESCRIPTOR_SIZE * SECTOR, b"\0"))
+        self._write(describe("streamOptimized", "RDONLY", name, self._capacity))
         self._write(bytes((_OVERHEAD - self._sector) * SECTOR))
 
-    def add(self, batch: _Batch) -> None:
+    def add(self, batch: Batch[bytes]) -> None:
         """Append the grains of `batch`, and each grain table that is complete with them."""
         for number, deflated in batch.grains:
             self._close_tables(number // GRAINS_PER_TABLE)
@@ -195,13 +121,6 @@ class _Stream:
         self._sector += len(data) // SECTOR
 
     def _header(self, directory: int) -> bytes:
-        return _HEADER.pack(
-            _MAGIC, _VERSION, _FLAGS, self._capacity, GRAIN // SECTOR, _DESCRIPTOR, _DESCRIPTOR_SIZE,
-            GRAINS_PER_TABLE, 0, directory, _OVERHEAD, 0, b"\n \r\n", _DEFLATE,
-        )  # fmt: skip
-
-
-def _describe(name: str, sectors: int) -> bytes:
-    content_id = secrets.randbelow(0xFFFFFFFE)  # ffffffff and fffffffe have meanings of their own
-    cylinders = min(65535, max(1, sectors // (255 * 63)))
-    return _DESCRIPTOR_TEXT.format(content_id=content_id, sectors=sectors, name=name, cylinders=cylinders).encode()
+        return Header(
+            version=3, flags=_FLAGS, capacity=self._capacity, directory=directory, overhead=_OVERHEAD, compression=1
+        ).pack()

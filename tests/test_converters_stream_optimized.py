@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from converters import stream_optimized
 from converters.extents import Extent, find_extents, open_extents
+from converters.grains import BATCH
 from converters.qemu_img import ImageFile, check, no_share, prove_equal, read_virtual_size
-from converters.stream_optimized import GRAIN, SECTOR, TABLE, write_stream_optimized
+from converters.stream_optimized import write_stream_optimized
+from converters.vmdk_layout import GRAIN, SECTOR, TABLE
 from migration.disk import DiskFormat
 from migration.errors import Interrupted, InvalidInput, NoSpace, SourceChanged
 from migration.run import run
@@ -147,7 +148,7 @@ def test_stop_ends_it_between_two_batches(tmp_path: Path) -> None:
 
     with pytest.raises(Interrupted):
         write_stream_optimized(tmp_path / "disk.vmdk", extents, 4 * TABLE, on_share=on_share, stop=stop)
-    assert seen == [stream_optimized._BATCH * GRAIN / (4 * TABLE)]
+    assert seen == [BATCH * GRAIN / (4 * TABLE)]
 
 
 def test_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
