@@ -39,6 +39,7 @@ from flows.run_settings import ConversionSettings, RunSettings
 from flows.stopping import RunningTasks, cancelling_export
 from flows.tasks import export
 from image_export.request import ExportRequest
+from migration.catalogue import record_migrated
 from migration.disk import DiskFormat
 from migration.target import ALL_TARGETS
 from migration.workspace import open_workspace
@@ -116,4 +117,7 @@ def export_to_private_cloud(
             )  # fmt: skip
             draft.add(disks=homeward.bring(exported))
             make_ready(space, draft, settings, running)
+            record_migrated(
+                space, exported.image, exported.objects, draft.report.artifacts, booted=draft.report.boot is not None
+            )
     return outcome_of_run(draft.report)

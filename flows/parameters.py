@@ -12,10 +12,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from flows.fleet_run import current_fleet
 from flows.run_settings import BundleWish, DefinitionSettings
 from image_download.bandwidth import SMALLEST_LIMIT, Bandwidth
+from image_download.bandwidth_windows import make_plan
 from image_download.settings import MIB, TRAFFIC_LIMITS, DownloadSettings
 from image_export.limits import LIMITS, Limits
 from migration.cloud import Cloud
@@ -138,13 +140,13 @@ BootTest = Annotated[
 ]
 
 
-class _Model(BaseModel):
+class GroupOfSettings(BaseModel):
     """A group of settings in which a misspelled key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Endpoints(_Model):
+class Endpoints(GroupOfSettings):
     """How the cloud is reached, where that is not the usual way. Always HTTPS, but to this machine itself."""
 
     ecs_endpoint: str = Field(default="", title="ECS endpoint", description="host[:port], if not the region's own")
@@ -163,7 +165,7 @@ class Endpoints(_Model):
         )  # fmt: skip
 
 
-class MachineWishes(_Model):
+class MachineWishes(GroupOfSettings):
     """The machine that is defined for the other side. What is empty is chosen by what the image is."""
 
     platforms: list[Platform] = Field(
@@ -187,7 +189,7 @@ class MachineWishes(_Model):
         return DefinitionSettings(platforms=tuple(dict.fromkeys(self.platforms)), wishes=wishes)
 
 
-class BundleOptions(_Model):
+class BundleOptions(GroupOfSettings):
     """How the bundle is made, where one is asked for."""
 
     name: str = Field(default="", title="Name", description="Empty: ferry- and the image's id")
@@ -218,7 +220,7 @@ class BundleOptions(_Model):
         )  # fmt: skip
 
 
-class Transfer(_Model):
+class Transfer(GroupOfSettings):
     """How the objects are downloaded."""
 
     connections: int = Field(default=4, ge=1, le=64, title="Connections", description="Ranges in flight per object")
@@ -228,6 +230,16 @@ class Transfer(_Model):
         ge=SMALLEST_LIMIT / MIB,
         title="Bandwidth limit",
         description="MiB a second for all disks of a run together. Empty: no limit",
+    )
+    bandwidth_windows: tuple[str, ...] = Field(
+        default=(),
+        title="Bandwidth windows",
+        description="Other limits at some times of the day, in MiB a second: 22:00-06:00=100, Mon-Fri 08:00-18:00=10, "
+        "22:00-06:00=unlimited. The first that covers the moment counts, a download under way follows it, and outside "
+        "of all the bandwidth limit holds",
+    )
+    bandwidth_timezone: str = Field(
+        default="", title="Time zone of the windows", description="As Asia/Shanghai. Empty: the worker's"
     )
     oss_traffic_limit: int | None = Field(
         default=None,
@@ -248,18 +260,38 @@ class Transfer(_Model):
         default=False, title="Accept another size", description="Take a disk whose size is not the one the image tells"
     )
 
-    def settings(self) -> DownloadSettings:
-        """Return what this means to the download. Disks that are to share the bandwidth limit share the result."""
+    @model_validator(mode="after")
+    def _check_windows(self) -> Transfer:
+        try:
+            make_plan(self.bandwidth_windows, otherwise=None, zone=self.bandwidth_timezone)
+        except InvalidInput as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def bandwidth(self) -> Bandwidth:
+        """Return a new limit; whoever is given it shares it."""
         limit = None if self.bandwidth_limit_mib is None else int(self.bandwidth_limit_mib * MIB)
+        if not self.bandwidth_windows:
+            return Bandwidth(limit)
+        plan = make_plan(self.bandwidth_windows, otherwise=limit, zone=self.bandwidth_timezone)
+        return Bandwidth(plan=plan.rate_now)
+
+    def settings(self) -> DownloadSettings:
+        """Return what this means to the download. Disks that are to share the bandwidth limit share the result.
+
+        All migrations of a fleet share one.
+        """
+        fleet = current_fleet()
         return DownloadSettings(
             connections=self.connections, part_size=self.part_size_mib * MIB,
-            bandwidth=Bandwidth(limit), oss_traffic_limit=self.oss_traffic_limit,
+            bandwidth=fleet.bandwidth if fleet is not None else self.bandwidth(),
+            oss_traffic_limit=self.oss_traffic_limit,
             restore_archived=self.restore_archived, keep_objects=self.keep_objects,
             accept_other_size=self.accept_other_size,
         )  # fmt: skip
 
 
-class LimitOverrides(_Model):
+class LimitOverrides(GroupOfSettings):
     """The cloud's limits, where yours differ from what this version of Ferry knows. Empty: as known."""
 
     data_disks: int | None = Field(default=None, ge=0, title="Data disks", description="How many are accepted")

@@ -15,6 +15,7 @@ from prefect.tasks import exponential_backoff
 
 from converters.convert import convert_disk
 from converters.shrink import Shrink, shrink_in_workspace
+from flows.places import CONVERSIONS, DOWNLOADS, EXPORTS, place
 from flows.progress import progress_artifact
 from fstab_check.examine import examine_guest
 from fstab_check.repair_guest import plan_guest_repair
@@ -81,7 +82,7 @@ def export(
     clock: StageClock,
 ) -> Export:
     """Check first, then export the image, or find the export that a run before this one started."""
-    with clock.timing(Stage.EXPORT):
+    with place(EXPORTS, stop), clock.timing(Stage.EXPORT):
         known = recorded_export(workspace)
         if known is not None and all(is_downloaded(workspace, exported) for exported in known.objects):
             log.info("All disks of %s are here: its objects in the bucket are not needed any more", request.image_id)
@@ -102,6 +103,7 @@ def download(
 ) -> Disk:
     """Bring one disk home, proven. Disks given the same `settings` share their bandwidth limit."""
     with (
+        place(DOWNLOADS, stop),
         clock.timing(Stage.DOWNLOAD, exported.device),
         progress_artifact(f"download-{exported.device}", f"Download of {exported.key}") as progress,
     ):
@@ -115,7 +117,7 @@ def check_fstab(
 ) -> Verdict:  # fmt: skip
     """Look into the guest; what is found is the verdict, never an exception. `awaited_devices` will still come."""
     expected = [disk.device for disk in image.disks] if image is not None else []
-    with clock.timing(Stage.CHECK, "of the system disk alone" if awaited_devices else ""):
+    with place(CONVERSIONS, stop), clock.timing(Stage.CHECK, "of the system disk alone" if awaited_devices else ""):
         return examine_guest(
             disks, expected_devices=expected, awaited_devices=awaited_devices, targets=targets, stop=stop
         )
@@ -128,7 +130,7 @@ def repair_fstab(
 ) -> Repair:  # fmt: skip
     """Look into the guest, repair what can be repaired safely in layers over its disks, and look again."""
     expected = [disk.device for disk in image.disks] if image is not None else []
-    with clock.timing(Stage.REPAIR):
+    with place(CONVERSIONS, stop), clock.timing(Stage.REPAIR):
         return repair_in_workspace(workspace, disks, expected_devices=expected, targets=targets, stop=stop)
 
 
@@ -149,6 +151,7 @@ def check_fstab_in_bucket(
 ) -> tuple[Verdict, str]:  # fmt: skip
     """Look into the guest where its disks lie; return the verdict, and which share of the bytes that took."""
     with (
+        place(CONVERSIONS, stop),
         clock.timing(Stage.CHECK, "in the bucket"),
         open_remote_disks(exported, cloud, credentials, stop=stop) as view,
     ):
@@ -159,7 +162,7 @@ def check_fstab_in_bucket(
 @task(task_run_name="leave out free space", **_ONCE)
 def shrink(workspace: Workspace, disks: tuple[Disk, ...], stop: Stop, clock: StageClock) -> Shrink:
     """Give back the free space inside the guest's file systems, in layers over its disks."""
-    with clock.timing(Stage.SHRINK):
+    with place(CONVERSIONS, stop), clock.timing(Stage.SHRINK):
         return shrink_in_workspace(workspace, disks, stop=stop)
 
 
@@ -169,6 +172,7 @@ def convert(
 ) -> Artifact:
     """Convert one disk to one format, proven equal."""
     with (
+        place(CONVERSIONS, stop),
         clock.timing(Stage.CONVERT, f"{disk.device} to {to}"),
         progress_artifact(f"convert-{disk.device}-{to}", f"{disk.path.name} → {to}") as progress,
     ):
@@ -178,7 +182,7 @@ def convert(
 @task(task_run_name="boot on {target}", **_ONCE)
 def boot(workspace: Workspace, disks: tuple[Disk, ...], target: Target, stop: Stop, clock: StageClock) -> BootProof:
     """Boot the disks over layers that are thrown away; how it comes out is the proof, never an exception."""
-    with clock.timing(Stage.BOOT, f"on {target}"):
+    with place(CONVERSIONS, stop), clock.timing(Stage.BOOT, f"on {target}"):
         return boot_in_workspace(workspace, disks, target=target, stop=stop)
 
 
