@@ -77,6 +77,7 @@ class EmulatedImage(FolderModel):
     family: str = ""
     tags: Mapping[str, str] = Field(default_factory=dict)
     refuse_export: str = ""
+    spoil_export: bool = False  # its exports end with a wrong byte, in the bucket itself
     disks: tuple[EmulatedDisk, ...]
 
 

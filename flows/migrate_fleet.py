@@ -13,6 +13,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 
 from flows.credentials_block import load_credentials
+from flows.described import described
 from flows.fleet_crew import Crew, stopped_rows
 from flows.fleet_list import FleetImage
 from flows.fleet_parameters import (
@@ -70,6 +71,7 @@ class FleetIncomplete(MigrationError):
 
 
 @flow(name="migrate-fleet", flow_run_name="fleet {region_id} {bucket}")
+@described
 def migrate_fleet(
     bucket: Bucket,
     region_id: Region,

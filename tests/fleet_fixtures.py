@@ -32,11 +32,11 @@ def make_disk(folder: Path, seed: int = 0) -> Sequence[Disk]:
 
 
 def add_small_images(folder: Path, count: int, **fields: Any) -> None:
-    """Add images of one disk each, made a day apart, the last the newest; `fields` are those of `EmulatedImage`."""
+    """Add images of one disk each, made a minute apart, the last the newest; `fields` are those of `EmulatedImage`."""
     for number in range(count):
         add_image(
             folder, image_id(number), make_disk(folder / "disks" / str(number), number), name=f"web-{number:02}",
-            **{"family": FAMILY, "creation_time": f"2026-{1 + number // 28:02}-{1 + number % 28:02}T08:00:00Z", **fields},
+            **{"family": FAMILY, "creation_time": f"2026-01-01T{number // 60:02}:{number % 60:02}:00Z", **fields},
         )  # fmt: skip
 
 

@@ -53,8 +53,8 @@ def test_first_window_that_covers_counts_and_the_zone_is_the_named_one() -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["", "22:00-06:00", "22-06=100", "25:00-06:00=1", "22:60-06:00=1", "22:00-06:00=0", "22:00-06:00=-1", "22:00-06:00=0.01",
-     "Foo 22:00-06:00=1", "22:00-06:00=100M", "22:00-06:00=1e9", "24:30-01:00=1", "٢٢:00-06:00=1"],
+    ["", "22:00-06:00", "22-06=100", "25:00-06:00=1", "22:60-06:00=1", "22:00-06:00=0", "22:00-06:00=-1",
+     "22:00-06:00=0.01", "Foo 22:00-06:00=1", "22:00-06:00=100M", "22:00-06:00=1e9", "24:30-01:00=1", "٢٢:00-06:00=1"],
 )  # fmt: skip
 def test_what_is_no_window_is_refused_with_how_one_is_written(text: str) -> None:
     with pytest.raises(InvalidInput):
@@ -82,9 +82,10 @@ def test_window_covers_as_many_minutes_as_it_is_long(start: time, end: time, min
 @given(st.text(max_size=30))
 def test_any_text_is_a_window_or_refused(text: str) -> None:
     try:
-        parse_window(text)
-    except InvalidInput as error:
-        assert error.remedy
+        window = parse_window(text)
+    except InvalidInput:
+        return
+    assert window.days
 
 
 def test_download_under_way_follows_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:

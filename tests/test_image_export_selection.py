@@ -146,4 +146,4 @@ def test_image_carries_family_tags_and_age(account_folder: Path) -> None:
     with emulated_cloud(account_folder) as cloud:
         [found] = find_images(cloud.cloud, cloud.credentials, Selector(family="db"), policy=HURRIED)
     assert (found.family, found.tags) == ("db", (("env", "x y"), ("purpose", "test")))
-    assert found.created == 1767254400  # 2026-01-01T08:00:00Z
+    assert found.created == 1767225600  # 2026-01-01T00:00:00Z
