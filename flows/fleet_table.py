@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.markdown import cell, table
 from migration.storage import write_atomically
 from migration.str_enum import StrEnum
+from report.markdown_text import cell, table
 
 VERSION = 1
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of one

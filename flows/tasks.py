@@ -82,13 +82,17 @@ def export(
     clock: StageClock,
 ) -> Export:
     """Check first, then export the image, or find the export that a run before this one started."""
-    with place(EXPORTS, stop), clock.timing(Stage.EXPORT):
-        known = recorded_export(workspace)
-        if known is not None and all(is_downloaded(workspace, exported) for exported in known.objects):
+    known = recorded_export(workspace)
+    if known is not None and all(is_downloaded(workspace, exported) for exported in known.objects):
+        with clock.timing(Stage.EXPORT):
             log.info("All disks of %s are here: its objects in the bucket are not needed any more", request.image_id)
             return known
-        with progress_artifact("export", f"ECS exports {request.image_id}", is_bytes=False) as progress:
-            return export_image(workspace, cloud, credentials, request, limits=limits, progress=progress, stop=stop)
+    with (
+        place(EXPORTS, stop),
+        clock.timing(Stage.EXPORT),
+        progress_artifact("export", f"ECS exports {request.image_id}", is_bytes=False) as progress,
+    ):
+        return export_image(workspace, cloud, credentials, request, limits=limits, progress=progress, stop=stop)
 
 
 @task(task_run_name="download {exported.stem}", **_RETRIED)
