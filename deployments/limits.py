@@ -13,7 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.exceptions import ObjectAlreadyExists
 
-from flows.places import CONVERSIONS, DOWNLOADS, EXPORTS, LIMITS
+from flows.fleet_run import CONVERSIONS, DOWNLOADS, EXPORTS, LIMITS
 
 DEFAULTS = {
     EXPORTS: 3,  # the account's quota is not published; one that is reached costs waiting only

@@ -94,15 +94,3 @@ class Crew:
             return ""
         left = [one.line for one in dispose_of_objects(path, self.cloud_of) if one.failed]
         return "; ".join(left)
-
-
-def stopped_rows(images: Sequence[FleetImage], rows: Sequence[Row], names: Mapping[str, str]) -> tuple[Row, ...]:
-    """Return a row for every image that a fleet which was stopped has told nothing of."""
-    told = {row.image_id for row in rows}
-    return tuple(
-        Row(
-            image_id=image.image_id, name=names.get(image.image_id, ""), outcome=Outcome.STOPPED,
-            why="the fleet was stopped; run it again to go on",
-        )
-        for image in images if image.image_id not in told
-    )  # fmt: skip

@@ -9,8 +9,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from flows.fleet_run import CONVERSIONS, DOWNLOADS, EXPORTS
 from flows.parameters import GroupOfSettings, workspace_path
-from flows.places import CONVERSIONS, DOWNLOADS, EXPORTS
 from image_export.selection import Selector, Which
 from migration.errors import InvalidInput
 

@@ -96,3 +96,15 @@ def _row_of_known(known: Migration) -> Row:
         why=f"migrated on {when_migrated(known)} already (force repeats it)", workspace=str(known.path),
         images=tuple(str(known.path / "images" / made.name) for made in recorded.made) if recorded else (),
     )  # fmt: skip
+
+
+def stopped_rows(images: Sequence[FleetImage], rows: Sequence[Row], names: Mapping[str, str]) -> tuple[Row, ...]:
+    """Return a row for every image that a fleet which was stopped has told nothing of."""
+    told = {row.image_id for row in rows}
+    return tuple(
+        Row(
+            image_id=image.image_id, name=names.get(image.image_id, ""), outcome=Outcome.STOPPED,
+            why="the fleet was stopped; run it again to go on",
+        )
+        for image in images if image.image_id not in told
+    )  # fmt: skip

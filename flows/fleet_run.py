@@ -16,6 +16,10 @@ from dataclasses import dataclass, field
 from image_download.bandwidth import Bandwidth
 from migration.progress import Stop
 
+# Kinds of work, and the names of Prefect's limits on them, which all workers share.
+EXPORTS, DOWNLOADS, CONVERSIONS = "exports", "downloads", "conversions"
+LIMITS = {kind: f"ferry-{kind}" for kind in (EXPORTS, DOWNLOADS, CONVERSIONS)}
+
 _current: ContextVar[FleetRun | None] = ContextVar("fleet", default=None)
 _image: ContextVar[str] = ContextVar("image", default="")
 

@@ -14,7 +14,7 @@ from prefect.runtime import flow_run
 
 from flows.credentials_block import load_credentials
 from flows.described import described
-from flows.fleet_crew import Crew, stopped_rows
+from flows.fleet_crew import Crew
 from flows.fleet_list import FleetImage
 from flows.fleet_parameters import (
     AtMost,
@@ -28,7 +28,7 @@ from flows.fleet_parameters import (
     check_template,
     root_of,
 )
-from flows.fleet_plan import FleetPlan, leave_out_migrated, list_images
+from flows.fleet_plan import FleetPlan, leave_out_migrated, list_images, stopped_rows
 from flows.fleet_run import FleetRun
 from flows.fleet_table import FleetTable, Outcome, Row, write_table
 from flows.messages import set_up_logging

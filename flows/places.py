@@ -15,13 +15,11 @@ from contextlib import ExitStack, contextmanager
 import httpx
 from prefect.concurrency.sync import concurrency
 
-from flows.fleet_run import current_fleet
+from flows.fleet_run import LIMITS, current_fleet
 from migration.progress import Stop, check_stop
 
 log = logging.getLogger(__name__)
 
-EXPORTS, DOWNLOADS, CONVERSIONS = "exports", "downloads", "conversions"
-LIMITS = {kind: f"ferry-{kind}" for kind in (EXPORTS, DOWNLOADS, CONVERSIONS)}
 LOOK_EVERY = 1.0  # seconds between two tries for a place, and at most until a stop is heard
 LEASE = 120  # seconds after which a place is free again whose holder was killed
 _LOCKED = 423  # what Prefect's server says while a limit is full

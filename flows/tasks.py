@@ -15,7 +15,8 @@ from prefect.tasks import exponential_backoff
 
 from converters.convert import convert_disk
 from converters.shrink import Shrink, shrink_in_workspace
-from flows.places import CONVERSIONS, DOWNLOADS, EXPORTS, place
+from flows.fleet_run import CONVERSIONS, DOWNLOADS, EXPORTS
+from flows.places import place
 from flows.progress import progress_artifact
 from fstab_check.examine import examine_guest
 from fstab_check.repair_guest import plan_guest_repair

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import importlib
+import json
+import sys
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from deployments.short_names import DEPLOYMENTS, completed
+from migration.run import run
 
 NAME = "export-to-private-cloud"
 FULL = f"{NAME}/{NAME}"
@@ -59,13 +61,16 @@ def test_schedules_are_switched_off_name_their_time_zone_and_do_not_overlap() ->
 
 
 def test_parameters_of_the_deployments_are_those_of_their_flows() -> None:
-    for deployment in deployments():
-        file, _, function = deployment["entrypoint"].partition(":")
-        flow = getattr(importlib.import_module(file.removesuffix(".py").replace("/", ".")), function)
-        missing = {
-            name: PLACEHOLDERS[name] for name in flow.parameters.required if name not in deployment["parameters"]
-        }
-        flow.validate_parameters({**missing, **deployment["parameters"]})
+    # In a process of its own, for Prefect sets up logging in the one that imports flows.
+    code = (
+        "import importlib, json, sys\n"
+        "for deployment in json.load(sys.stdin):\n"
+        "    file, _, function = deployment['entrypoint'].partition(':')\n"
+        "    flow = getattr(importlib.import_module(file.removesuffix('.py').replace('/', '.')), function)\n"
+        f"    missing = {{name: {PLACEHOLDERS!r}[name] for name in flow.parameters.required}}\n"
+        "    flow.validate_parameters({**missing, **deployment['parameters']})\n"
+    )
+    run([sys.executable, "-c", code], stdin=json.dumps(deployments()))
 
 
 def deployments() -> list[dict[str, Any]]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from emulator.folder import write_model
+from emulator.object_store import add_bucket
 from emulator.server import EmulatedCloud, Variants
 from flows.pruning import dispose_of_objects
 from image_export.disposal import STEP, Disposal, delete_objects
@@ -82,6 +84,18 @@ def test_keys_that_may_not_delete_are_told_which_right_is_missing(
         delete_objects(journal, emulated_cloud.cloud, emulated_cloud.credentials, [mine])
     assert "oss:DeleteObject" in refused.value.remedy
     assert keys(emulated_cloud) == [mine.key]
+
+
+def test_bucket_with_versions_keeps_nothing_hidden_that_would_be_billed_on(
+    emulated_cloud: EmulatedCloud, journal: Journal
+) -> None:
+    bucket = add_bucket(emulated_cloud.folder, BUCKET)
+    write_model(bucket.folder / "bucket.json", bucket.settings.model_copy(update={"versioning": True}))
+    mine, theirs = put(emulated_cloud, "a_m-one_system.raw"), put(emulated_cloud, "other")
+    [done] = delete_objects(journal, emulated_cloud.cloud, emulated_cloud.credentials, [mine]).deletions
+    assert done.version_id
+    assert keys(emulated_cloud) == [theirs.key]
+    assert not (bucket.folder / "hidden").exists()
 
 
 def test_objects_of_a_migration_that_is_not_proven_any_more_stay(emulated_cloud: EmulatedCloud, tmp_path: Path) -> None:
