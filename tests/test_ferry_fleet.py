@@ -22,14 +22,14 @@ def cloud(tmp_path: Path) -> Iterator[EmulatedCloud]:
         yield running
 
 
-def cloud_words(cloud: EmulatedCloud) -> list[str]:
+def cloud_words(cloud: EmulatedCloud) -> list[str | Path]:
     return ["--region", cloud.region_id, "--ecs-endpoint", cloud.ecs_endpoint, "--oss-endpoint", cloud.oss_endpoint]
 
 
 def test_images_are_listed_with_what_was_migrated_and_what_cannot_be(cloud: EmulatedCloud, tmp_path: Path) -> None:
     change_image(tmp_path / "cloud", image_id(1), product_code="market-1", name="bad\x1b[2Jname")
     make_migration(tmp_path / "r" / "some", image_id(0))
-    words = ["images", "--root", tmp_path / "r", *cloud_words(cloud)]
+    words: list[str | Path] = ["images", "--root", tmp_path / "r", *cloud_words(cloud)]
     done = ferry(*words, "--which", "newest", "--json", cloud=cloud)
     assert done.returncode == 0, done.stderr
     newest, market, home = json.loads(done.stdout)["images"]
@@ -98,7 +98,7 @@ def test_wrong_words_are_refused_before_a_server_is_started(words: list[str], sa
 @pytest.mark.slow
 def test_fleet_ends_with_a_code_of_its_own_when_one_image_failed(cloud: EmulatedCloud, tmp_path: Path) -> None:
     change_image(tmp_path / "cloud", image_id(1), product_code="market-1")
-    words = [
+    words: list[str | Path] = [
         "fleet", image_id(0), image_id(1), "--bucket", BUCKET, "--root", tmp_path / "r{}", *cloud_words(cloud),
         "--on-fstab-mismatch", "warn", "--no-shrink", "--accept-other-size", "--json",
     ]  # fmt: skip
