@@ -31,13 +31,13 @@ from flows.parameters import (
     Region,
     Shrink,
     Targets,
-    Transfer,
     WorkspacePath,
     workspace_path,
 )
 from flows.run_settings import ConversionSettings, RunSettings
 from flows.stopping import RunningTasks, cancelling_export
 from flows.tasks import export
+from flows.transfer import Transfer
 from image_export.request import ExportRequest
 from migration.catalogue import record_migrated
 from migration.disk import DiskFormat
@@ -118,6 +118,7 @@ def export_to_private_cloud(
             draft.add(disks=homeward.bring(exported))
             make_ready(space, draft, settings, running)
             record_migrated(
-                space, exported.image, exported.objects, draft.report.artifacts, booted=draft.report.boot is not None
-            )
+                space, exported.image, exported.objects, draft.report.artifacts,
+                booted=draft.report.boot is not None, bundled=draft.report.bundle is not None,
+            )  # fmt: skip
     return outcome_of_run(draft.report)

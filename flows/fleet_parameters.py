@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import string
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -63,6 +63,15 @@ DeleteObjects = Annotated[
 ]
 
 
+OnMismatchInFleet = Annotated[
+    Literal["fail", "warn", "repair"],
+    Field(
+        title="On fstab mismatch",
+        description="As for a single image. To be asked about one, migrate it on its own: a fleet waits for nobody",
+    ),
+]
+
+
 class ImageSelector(GroupOfSettings):
     """Images by what they have in common. At least one of family, name and tags."""
 
@@ -109,6 +118,12 @@ def check_template(template: str) -> None:
     fields = {name for _, name, _, _ in string.Formatter().parse(template)}
     if "image_id" not in fields:
         raise InvalidInput(f"workspace {template!r} is the same for all images", "put {image_id} into it")
+
+
+def check_names(*names: str) -> None:
+    """Raise `InvalidInput` for a name that all machines or bundles of a fleet would have."""
+    for name in filter(None, names):
+        raise InvalidInput(f"the name {name!r} would be that of all images", "leave it out: each has one by its image")
 
 
 def root_of(template: str) -> tuple[Path, int]:

@@ -76,9 +76,10 @@ def leave_out_migrated(
 def find_covering(migrations: Sequence[Migration], image_id: str, wanted: Mapping[str, Any]) -> Migration | None:
     """Return a migration of the image that made all that is wanted, the latest; None if there is none."""
     formats = [str(one) for one in wanted.get("formats") or ()]
+    boot_test, bundle = bool(wanted.get("boot_test")), bool(wanted.get("bundle"))
     known = [
         one for one in migrations
-        if one.image_id == image_id and one.covers(formats, boot_test=bool(wanted.get("boot_test")))
+        if one.image_id == image_id and one.covers(formats, boot_test=boot_test, bundle=bundle)
     ]  # fmt: skip
     return max(known, key=lambda one: one.recorded.finished if one.recorded else 0, default=None)
 

@@ -25,6 +25,8 @@ from flows.fleet_parameters import (
     Images,
     ImageSelector,
     KeepLast,
+    OnMismatchInFleet,
+    check_names,
     check_template,
     root_of,
 )
@@ -35,20 +37,22 @@ from flows.messages import set_up_logging
 from flows.parameters import (
     BootTest,
     Bucket,
+    BundleOptions,
     Compress,
     Endpoints,
     Formats,
     KeepRaw,
     LimitOverrides,
-    OnFstabMismatch,
+    MachineWishes,
+    MakeBundle,
     Region,
     Shrink,
     Targets,
-    Transfer,
     WorkspacePath,
 )
 from flows.progress import progress_artifact
 from flows.pruning import CloudOf, plan_pruning, prune
+from flows.transfer import Transfer
 from image_export.selection import Selector
 from migration.catalogue import find_migrations
 from migration.credentials import CredentialSource
@@ -85,12 +89,15 @@ def migrate_fleet(
     keep_last: KeepLast = None,
     delete_objects: DeleteObjects = False,
     formats: Formats = [DiskFormat.QCOW2],  # noqa: B006
-    on_fstab_mismatch: OnFstabMismatch = "fail",
+    on_fstab_mismatch: OnMismatchInFleet = "fail",
     targets: Targets = list(ALL_TARGETS),  # noqa: B006
     compress: Compress = False,
     shrink: Shrink = True,
     keep_raw: KeepRaw = True,
     boot_test: BootTest = False,
+    machine: MachineWishes = MachineWishes(),  # noqa: B008  # frozen
+    bundle: MakeBundle = False,
+    bundle_options: BundleOptions = BundleOptions(),  # noqa: B008
     credentials_block: str = "",
     endpoints: Endpoints = Endpoints(),  # noqa: B008
     transfer: Transfer = Transfer(),  # noqa: B008
@@ -107,11 +114,13 @@ def migrate_fleet(
             finds by itself (environment, profile, RAM role).
     """
     check_template(workspace)
+    check_names(machine.name, bundle_options.name)
     root, depth = root_of(workspace)
     cloud, credentials = endpoints.cloud(region_id), load_credentials(credentials_block)
     common: dict[str, Any] = {
         "bucket": bucket, "region_id": region_id, "formats": formats, "on_fstab_mismatch": on_fstab_mismatch,
         "targets": targets, "compress": compress, "shrink": shrink, "keep_raw": keep_raw, "boot_test": boot_test,
+        "machine": machine, "bundle": bundle, "bundle_options": bundle_options,
         "credentials_block": credentials_block, "endpoints": endpoints, "transfer": transfer, "limits": limits,
     }  # fmt: skip
     chosen = selector.selector() if selector is not None else None

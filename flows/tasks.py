@@ -145,7 +145,7 @@ def plan_repair(
 ) -> Repair:
     """Look into the guest, and say what a repair would change; nothing is written."""
     expected = [disk.device for disk in image.disks] if image is not None else []
-    with clock.timing(Stage.CHECK):
+    with place(CONVERSIONS, stop), clock.timing(Stage.CHECK):
         return plan_guest_repair(disks, expected_devices=expected, targets=targets, stop=stop).outcome
 
 
@@ -205,7 +205,11 @@ def bundle(
     workspace: Workspace, contents: Contents, settings: BundleSettings, folder: Path, stop: Stop, clock: StageClock
 ) -> Bundle:
     """Make the bundle in `folder`."""
-    with clock.timing(Stage.BUNDLE), progress_artifact("bundle", f"Bundle {settings.name}") as progress:
+    with (
+        place(CONVERSIONS, stop),
+        clock.timing(Stage.BUNDLE),
+        progress_artifact("bundle", f"Bundle {settings.name}") as progress,
+    ):
         return make_bundle(workspace, contents, settings, folder, progress=progress, stop=stop)
 
 

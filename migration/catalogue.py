@@ -10,9 +10,9 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from migration.artifact import Artifact
@@ -49,6 +49,7 @@ class Migrated:
     objects: tuple[ExportedObject, ...]
     made: tuple[MadeImage, ...]
     booted: bool  # a boot test was part of it
+    bundled: bool = False  # a bundle was
     finished: float
 
 
@@ -77,16 +78,18 @@ class Migration:
     def is_complete(self) -> bool:
         return self.standing in {Standing.PROVEN, Standing.UNPROVEN}
 
-    def covers(self, formats: Sequence[str], *, boot_test: bool = False) -> bool:
+    def covers(self, formats: Sequence[str], *, boot_test: bool = False, bundle: bool = False) -> bool:
         """Return whether all that a run would make is here already."""
-        if not self.is_complete or self.recorded is None:
+        known = self.recorded
+        if not self.is_complete or known is None:
             return False
-        return set(formats) <= {made.format for made in self.recorded.made} and (self.recorded.booted or not boot_test)
+        has_formats = set(formats) <= {made.format for made in known.made}
+        return has_formats and (known.booted or not boot_test) and (known.bundled or not bundle)
 
 
 def record_migrated(
     workspace: Workspace, image: Image, objects: Sequence[ExportedObject], artifacts: Sequence[Artifact],
-    *, booted: bool,
+    *, booted: bool, bundled: bool = False,
 ) -> None:  # fmt: skip
     """Remember in the workspace that its migration went through to the end."""
     made = tuple(
@@ -96,14 +99,27 @@ def record_migrated(
         )
         for artifact in artifacts
     )  # fmt: skip
+    now = Migrated(
+        image=image, objects=tuple(objects), made=made, booted=booted, bundled=bundled, finished=time.time()
+    )  # fmt: skip
     known = workspace.journal.get(STEP, Migrated)
-    if known is not None and (known.image, known.objects, known.made, known.booted) == (
-        image, tuple(objects), made, booted,
-    ):  # fmt: skip
-        return  # a run that found everything done makes nothing newer than it is
-    workspace.journal.record(
-        STEP, Migrated(image=image, objects=tuple(objects), made=made, booted=booted, finished=time.time())
-    )
+    if known is None or replace(known, finished=now.finished) != now:
+        # A run that found everything done makes nothing newer than it is.
+        workspace.journal.record(STEP, now)
+
+
+def accept_links(workspace: Workspace, linked: Mapping[Path, Fingerprint]) -> None:
+    """Remember the new fingerprints of images that somebody has linked to, which changes nothing but their ctime."""
+    known = workspace.journal.get(STEP, Migrated)
+    if known is None:
+        return
+    made = []
+    for one in known.made:
+        new = linked.get(workspace.images / one.name)
+        is_same = new is not None and (new.size, new.mtime_ns) == (one.fingerprint.size, one.fingerprint.mtime_ns)
+        made.append(replace(one, fingerprint=new) if new is not None and is_same else one)
+    if tuple(made) != known.made:
+        workspace.journal.record(STEP, replace(known, made=tuple(made)))
 
 
 def read_migration(path: Path) -> Migration | None:

@@ -19,7 +19,7 @@ from flows.fleet_parameters import AtOnce, ImageSelector, check_template, root_o
 from flows.fleet_plan import stopped_rows
 from flows.fleet_run import FleetRun, current_fleet, in_fleet, name_image
 from flows.fleet_table import FleetTable, Outcome, Row, render_csv, render_table
-from flows.parameters import Transfer
+from flows.transfer import Transfer
 from image_download.bandwidth import Bandwidth
 from migration.errors import InvalidInput
 

@@ -39,7 +39,7 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 def test_fleet_offers_what_a_single_run_offers_and_says_what_each_parameter_is() -> None:
     found = schemas()
-    assert set(found["single"]) - {"image_id", "prefix"} <= set(found["fleet"])
+    assert set(found["single"]) - {"image_id", "prefix", "decision_hours"} <= set(found["fleet"])
     for name, schema in found["fleet"].items():
         # Of a group of settings, its own description and those of its members are in the definitions.
         assert schema.get("description") or "$ref" in schema, name

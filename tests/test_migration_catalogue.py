@@ -8,9 +8,18 @@ from pathlib import Path
 import pytest
 
 from migration.artifact import Artifact
-from migration.catalogue import Standing, find_migrations, image_claimed, is_in_use, read_migration, record_migrated
+from migration.catalogue import (
+    Standing,
+    accept_links,
+    find_migrations,
+    image_claimed,
+    is_in_use,
+    read_migration,
+    record_migrated,
+)
 from migration.disk import DiskFormat, DiskRole
 from migration.errors import WorkspaceInUse
+from migration.storage import fingerprint_of
 from migration.workspace import open_workspace
 from tests.migration_fixtures import make_migration
 
@@ -51,6 +60,7 @@ def test_formats_and_boot_test_that_are_missing_make_it_no_cover(tmp_path: Path)
     assert found.covers(["qcow2"])
     assert not found.covers(["qcow2", "vmdk"])
     assert not found.covers(["qcow2"], boot_test=True)
+    assert not found.covers(["qcow2"], bundle=True)
     booted = read_migration(make_migration(tmp_path / "b", "m-one", booted=True))
     assert booted is not None
     assert booted.covers(["qcow2"], boot_test=True)
@@ -93,6 +103,20 @@ def test_run_that_finds_all_done_makes_nothing_newer(tmp_path: Path) -> None:
     after = read_migration(path)
     assert after is not None
     assert after.recorded != before.recorded
+
+
+def test_link_to_an_image_leaves_it_proven_and_a_change_does_not(tmp_path: Path) -> None:
+    path = make_migration(tmp_path / "w", "m-one")
+    image = path / "images" / "system.qcow2"
+    (tmp_path / "bundled.qcow2").hardlink_to(image)
+    assert standing(path) is Standing.TOUCHED
+    with open_workspace(path) as space:
+        accept_links(space, {image: fingerprint_of(image)})
+    assert standing(path) is Standing.PROVEN
+    image.write_bytes(b"else")
+    with open_workspace(path) as space:
+        accept_links(space, {image: fingerprint_of(image)})
+    assert standing(path) is Standing.TOUCHED
 
 
 def test_owner_of_a_workspace_is_seen_from_outside(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ from ferry.selecting import parse_tags, selector_options
 @shrink_option
 @click.option("--keep-raw/--no-keep-raw", default=True, show_default=True, help="As in `ferry run`.")
 @click.option("--boot-test", is_flag=True, help="Boot what was made, in a throw-away machine on the first --target.")
+@click.option("--bundle", is_flag=True, help="Make a bundle of each beside its workspace.")
 @transfer_options
 @click.option(
     "--bandwidth-window",
@@ -78,7 +79,8 @@ def command(
     target_words: tuple[str, ...], connections: int, bandwidth_limit: int | None, oss_traffic_limit: int | None,
     windows: tuple[str, ...], bandwidth_timezone: str, max_data_disks: int | None, max_data_disk_gib: int | None,
     *, oss_cname: bool, restore_archived: bool, keep_objects: bool, accept_other_size: bool,
-    force: bool, delete_objects: bool, compress: bool, shrink: bool, keep_raw: bool, boot_test: bool, as_json: bool,
+    force: bool, delete_objects: bool, compress: bool, shrink: bool, keep_raw: bool, boot_test: bool,
+    bundle: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Migrate many images in one run: those named, those of a file, or all that --family, --name or --tag mean.
 
@@ -99,8 +101,9 @@ def command(
     from flows.fleet_parameters import AtOnce, ImageSelector  # noqa: PLC0415
     from flows.fleet_run import name_image  # noqa: PLC0415
     from flows.migrate_fleet import migrate_fleet  # noqa: PLC0415
-    from flows.parameters import Endpoints, LimitOverrides, Transfer  # noqa: PLC0415
+    from flows.parameters import Endpoints, LimitOverrides  # noqa: PLC0415
     from flows.progress import mirrored  # noqa: PLC0415
+    from flows.transfer import Transfer  # noqa: PLC0415
     from image_download.settings import MIB  # noqa: PLC0415
     from migration.disk import DiskFormat  # noqa: PLC0415
 
@@ -119,7 +122,8 @@ def command(
             ),
             keep_last=keep_last, delete_objects=delete_objects,
             formats=[DiskFormat(word) for word in dict.fromkeys(formats)], on_fstab_mismatch=on_fstab_mismatch,
-            targets=list(targets), compress=compress, shrink=shrink, keep_raw=keep_raw, boot_test=boot_test,
+            targets=list(targets), compress=compress, shrink=shrink, keep_raw=keep_raw,
+            boot_test=boot_test, bundle=bundle,
             endpoints=Endpoints(ecs_endpoint=ecs_endpoint, oss_endpoint=oss_endpoint, oss_is_cname=oss_cname),
             transfer=Transfer(
                 connections=connections, bandwidth_limit_mib=bandwidth_limit and bandwidth_limit / MIB,
