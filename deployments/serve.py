@@ -1,4 +1,4 @@
-"""Runs a Prefect server and a worker on this machine, with both flows deployed, until it is stopped.
+"""Runs a Prefect server and a worker on this machine, with all flows deployed, until it is stopped.
 
 For a machine that should do this after every boot, see deployments/systemd/.
 """
@@ -81,10 +81,12 @@ def serving(port: int, limit: int, environment: Mapping[str, str]) -> Iterator[t
             check=False,
             capture_output=True,
         )
+        limits = subprocess.Popen([sys.executable, "-m", "deployments.limits"], cwd=PROJECT, env=env)
         subprocess.run(
             [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"],
             cwd=PROJECT, env=env, check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
+        limits.wait()  # where they could not be created, each run still bounds itself
         worker = stack.enter_context(
             _running([str(PREFECT), "worker", "start", "--pool", POOL, "--type", "process", "--limit", str(limit)], env)
         )

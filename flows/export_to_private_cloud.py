@@ -31,14 +31,15 @@ from flows.parameters import (
     Region,
     Shrink,
     Targets,
-    Transfer,
     WorkspacePath,
     workspace_path,
 )
 from flows.run_settings import ConversionSettings, RunSettings
 from flows.stopping import RunningTasks, cancelling_export
 from flows.tasks import export
+from flows.transfer import Transfer
 from image_export.request import ExportRequest
+from migration.catalogue import record_migrated
 from migration.disk import DiskFormat
 from migration.target import ALL_TARGETS
 from migration.workspace import open_workspace
@@ -116,4 +117,8 @@ def export_to_private_cloud(
             )  # fmt: skip
             draft.add(disks=homeward.bring(exported))
             make_ready(space, draft, settings, running)
+            record_migrated(
+                space, exported.image, exported.objects, draft.report.artifacts,
+                booted=draft.report.boot is not None, bundled=draft.report.bundle is not None,
+            )  # fmt: skip
     return outcome_of_run(draft.report)
