@@ -10,6 +10,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.boot_decision import check_boot_test
 from flows.bring_home import HomeBringer
 from flows.credentials_block import load_credentials
+from flows.described import described
 from flows.drafting import drafting
 from flows.making_ready import check_settings, make_ready, planned_stages
 from flows.messages import set_up_logging
@@ -54,6 +55,7 @@ set_up_logging()
     flow_run_name="export {image_id}",
     task_runner=ThreadPoolTaskRunner(max_workers=6),  # type: ignore[arg-type]  # Prefect's own example
 )
+@described
 def export_to_private_cloud(
     image_id: ImageId,
     bucket: Bucket,

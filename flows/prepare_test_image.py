@@ -10,6 +10,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.boot_decision import check_boot_test
+from flows.described import described
 from flows.drafting import drafting
 from flows.making_ready import check_settings, make_ready, planned_stages
 from flows.messages import set_up_logging
@@ -51,6 +52,7 @@ Disks = Annotated[
     flow_run_name="prepare {workspace}",
     task_runner=ThreadPoolTaskRunner(max_workers=4),  # type: ignore[arg-type]  # Prefect's own example
 )
+@described
 def prepare_test_image(
     workspace: Annotated[
         str, Field(min_length=1, title="Workspace", description="Folder on the worker for the images")
