@@ -33,9 +33,9 @@ from flows.parameters import (
     Shrink,
     Targets,
     WorkspacePath,
+    run_settings,
     workspace_path,
 )
-from flows.run_settings import ConversionSettings, RunSettings
 from flows.stopping import RunningTasks, cancelling_export
 from flows.tasks import export
 from flows.transfer import Transfer
@@ -87,17 +87,11 @@ def export_to_private_cloud(
         credentials_block: Name of a saved "Alibaba Cloud Credentials" block. Empty: what the worker
             finds by itself (environment, profile, RAM role).
     """
-    settings = RunSettings(
-        conversion=ConversionSettings(
-            formats=tuple(dict.fromkeys(formats)), compress=compress, leave_out_free_space=shrink, keep_raw=keep_raw
-        ),
-        on_fstab_mismatch=on_fstab_mismatch,
-        targets=tuple(targets),
-        boot_test=boot_test,
-        definitions=machine.settings(targets, on_fstab_mismatch),
-        bundle=bundle_options.wish() if bundle else None,
-        decision_timeout=decision_hours and decision_hours * 3600,
-    )
+    settings = run_settings(
+        formats=formats, compress=compress, shrink=shrink, keep_raw=keep_raw, on_fstab_mismatch=on_fstab_mismatch,
+        targets=targets, boot_test=boot_test, machine=machine, bundle=bundle, bundle_options=bundle_options,
+        decision_hours=decision_hours,
+    )  # fmt: skip
     check_settings(settings)
     path = workspace_path(workspace, image_id)
     cloud, credentials = endpoints.cloud(region_id), load_credentials(credentials_block)

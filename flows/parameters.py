@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.run_settings import BundleWish, DefinitionSettings
+from flows.run_settings import BundleWish, ConversionSettings, DefinitionSettings, RunSettings
 from image_export.limits import LIMITS, Limits
 from migration.cloud import Cloud
 from migration.disk import DiskFormat
@@ -214,6 +214,25 @@ class BundleOptions(GroupOfSettings):
             name=self.name, folder=folder, split=parse_medium(self.split) if self.split else None,
             sign=Path(self.signing_key).expanduser() if self.signing_key else None,
         )  # fmt: skip
+
+
+def run_settings(
+    *, formats: Sequence[DiskFormat], compress: bool, shrink: bool, on_fstab_mismatch: str, targets: Sequence[Target],
+    boot_test: bool, machine: MachineWishes, bundle: bool, bundle_options: BundleOptions, decision_hours: float | None,
+    keep_raw: bool = True,
+) -> RunSettings:  # fmt: skip
+    """Return what the parameters that all flows have in common mean to a run. Raises `InvalidInput`."""
+    return RunSettings(
+        conversion=ConversionSettings(
+            formats=tuple(dict.fromkeys(formats)), compress=compress, leave_out_free_space=shrink, keep_raw=keep_raw
+        ),
+        on_fstab_mismatch=on_fstab_mismatch,
+        targets=tuple(targets),
+        boot_test=boot_test,
+        definitions=machine.settings(targets, on_fstab_mismatch),
+        bundle=bundle_options.wish() if bundle else None,
+        decision_timeout=decision_hours and decision_hours * 3600,
+    )
 
 
 class LimitOverrides(GroupOfSettings):
