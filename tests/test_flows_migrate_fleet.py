@@ -92,6 +92,7 @@ def most_at_once(cloud: EmulatedCloud) -> int:
     return most
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_fifty_images_in_one_run_of_which_some_fail(prefect_server: PrefectServer, tmp_path: Path) -> None:
@@ -132,6 +133,7 @@ def test_fifty_images_in_one_run_of_which_some_fail(prefect_server: PrefectServe
         assert outcomes(root)[image_id(9)] == "failed"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_two_fleets_share_the_limits_and_leave_each_others_images_alone(
     prefect_server: PrefectServer, tmp_path: Path
@@ -174,6 +176,7 @@ def test_cancelled_fleet_cancels_its_exports_and_is_resumed(prefect_server: Pref
         assert set(outcomes(root).values()) == {"done"}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_fleet_keeps_the_last_and_deletes_what_is_home(prefect_server: PrefectServer, tmp_path: Path) -> None:
     root, listed = tmp_path / "r", tmp_path / "fleet.csv"
