@@ -14,14 +14,11 @@ import subprocess
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
+from deployments.deploy import POOL, PREFECT, PROJECT
 from flows.server_start import START_TIMEOUT, comes_up
 from migration.run import end
 
-PROJECT = Path(__file__).resolve().parent.parent
-PREFECT = Path(sys.executable).with_name("prefect")
-POOL = "ferry"
 KEY_PREFIXES = (
     "ALIBABA_CLOUD_",
     "ALICLOUD_",
@@ -73,18 +70,7 @@ def serving(port: int, limit: int, environment: Mapping[str, str]) -> Iterator[t
         keyless = {name: value for name, value in env.items() if not name.startswith(KEY_PREFIXES)}
         server = stack.enter_context(_running([str(PREFECT), "server", "start"], keyless))
         _wait_until_healthy(url, server)
-        # The last answer decides: where the pool exists already, creating it again is refused.
-        subprocess.run(
-            [PREFECT, "work-pool", "create", POOL, "--type", "process"],
-            cwd=PROJECT,
-            env=env,
-            check=False,
-            capture_output=True,
-        )
-        subprocess.run(
-            [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"],
-            cwd=PROJECT, env=env, check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        subprocess.run([sys.executable, "-m", "deployments.deploy"], cwd=PROJECT, env=env, check=True)
         worker = stack.enter_context(
             _running([str(PREFECT), "worker", "start", "--pool", POOL, "--type", "process", "--limit", str(limit)], env)
         )
