@@ -11,9 +11,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 PROJECT = Path(__file__).resolve().parent.parent
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -37,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     deploy(os.environ)
     known = read_automations(AUTOMATIONS)
     if arguments.silence is not None:
-        known = [with_silence(one, arguments.silence) for one in known]
+        known = with_silence(known, arguments.silence)
     for file in arguments.automations:
         known += read_automations(file)
     save_automations(known)
@@ -65,12 +68,13 @@ def read_automations(file: Path) -> list[dict[str, Any]]:
     return found
 
 
-def with_silence(automation: dict[str, Any], seconds: int) -> dict[str, Any]:
-    """Return the automation with another patience, if it is one that waits for what does not come."""
-    trigger = automation["trigger"]
-    if trigger.get("posture") != "Proactive":
-        return automation
-    return {**automation, "trigger": {**trigger, "within": seconds}}
+def with_silence(automations: Sequence[dict[str, Any]], seconds: int) -> list[dict[str, Any]]:
+    """Return the automations, those that wait for what does not come with `seconds`, or as much more as they have."""
+    shortest = min(one["trigger"]["within"] for one in automations)
+    return [
+        {**one, "trigger": {**one["trigger"], "within": one["trigger"]["within"] * seconds // shortest}}
+        for one in automations
+    ]
 
 
 def save_automations(automations: Sequence[dict[str, Any]]) -> None:
@@ -83,11 +87,32 @@ def save_automations(automations: Sequence[dict[str, Any]]) -> None:
         answer.raise_for_status()
         known = {one["name"]: one["id"] for one in answer.json()}
         for automation in automations:
-            body = AutomationCore.model_validate(automation).model_dump(mode="json")
+            actions = [_with_block_id(client, action) for action in automation["actions"]]
+            body = AutomationCore.model_validate({**automation, "actions": actions}).model_dump(mode="json")
             if (found := known.get(body["name"])) is not None:
                 client.request("PUT", "/automations/{id}", json=body, path_params={"id": found}).raise_for_status()
             else:
                 client.request("POST", "/automations/", json=body).raise_for_status()
+
+
+def _with_block_id(client: SyncPrefectClient, action: dict[str, Any]) -> dict[str, Any]:
+    """Return the action with the id of the block that it names as `block: type/name`, if it does."""
+    import httpx  # noqa: PLC0415
+    from prefect.exceptions import ObjectNotFound  # noqa: PLC0415
+
+    if "block" not in action:
+        return action
+    slug, _, name = action["block"].partition("/")
+    try:
+        found = client.request(
+            "GET", "/block_types/slug/{slug}/block_documents/name/{block_document_name}",
+            path_params={"slug": slug, "block_document_name": name},
+        )  # fmt: skip
+        found.raise_for_status()
+    except (ObjectNotFound, httpx.HTTPStatusError) as error:
+        raise SystemExit(f"there is no block {action['block']}: make it in Prefect's UI first") from error
+    rest = {key: value for key, value in action.items() if key != "block"}
+    return {**rest, "block_document_id": found.json()["id"]}
 
 
 if __name__ == "__main__":

@@ -17,13 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from deployments.deploy import POOL, PREFECT, PROJECT
 from flows.server_start import START_TIMEOUT, comes_up
+from migration.credentials import KEY_VARIABLES
 from migration.run import end
 
-KEY_PREFIXES = (
-    "ALIBABA_CLOUD_",
-    "ALICLOUD_",
-    "ALIYUN_",
-)  # what the cloud's libraries look for keys in
 GRACE = 40  # seconds; Prefect gives a flow 30 to end
 
 
@@ -67,7 +63,7 @@ def serving(port: int, limit: int, environment: Mapping[str, str]) -> Iterator[t
     with contextlib.ExitStack() as stack:
         # The port goes by environment: given as an option only, the UI looks for its API elsewhere.
         # The worker needs the keys of the cloud; the server, which answers whoever asks, does not.
-        keyless = {name: value for name, value in env.items() if not name.startswith(KEY_PREFIXES)}
+        keyless = {name: value for name, value in env.items() if not name.startswith(KEY_VARIABLES)}
         server = stack.enter_context(_running([str(PREFECT), "server", "start"], keyless))
         _wait_until_healthy(url, server)
         subprocess.run([sys.executable, "-m", "deployments.deploy"], cwd=PROJECT, env=env, check=True)

@@ -20,6 +20,7 @@ import urllib.error
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -67,7 +68,16 @@ class Postgres:
     def dump(self) -> str:
         """Return all that lies in the database, as SQL."""
         env = {**os.environ, "PGPASSWORD": self.password}
-        argv = [POSTGRES / "pg_dump", "-h", "127.0.0.1", "-p", str(self.port), "-U", "ferry", "postgres"]
+        argv: list[str | Path] = [
+            POSTGRES / "pg_dump",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-U",
+            "ferry",
+            "postgres",
+        ]
         return subprocess.run(argv, env=env, check=True, capture_output=True, text=True).stdout
 
     def _run(self, program: str, *words: str | Path) -> None:
@@ -87,7 +97,7 @@ class Site:
     server: PrefectServer
     secrets: tuple[str, ...]
     _server_env: Mapping[str, str]
-    _folder: Path
+    folder: Path  # their logs and Prefect homes
     _worker_env: Mapping[str, str]
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -95,11 +105,19 @@ class Site:
         server = self._start("server", [BIN / "prefect", "server", "start"], self._server_env)
         assert comes_up(server, self.server.url), self.log("server")
 
-    def start_worker(self, name: str, *, limit: int = 2) -> subprocess.Popen[bytes]:
+    def start_worker(
+        self, name: str, *, limit: int = 2, extra: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.Popen[bytes]:
         """Start a worker with a Prefect home and a temporary folder of its own, as on a machine of its own."""
-        home = self._folder / name
+        home = self.folder / name
         home.mkdir(exist_ok=True)
-        env = {**self._worker_env, "PREFECT_HOME": str(home), "TMPDIR": str(home), "FERRY_TEST_WORKER": str(home)}
+        env = {
+            **self._worker_env,
+            **extra,
+            "PREFECT_HOME": str(home),
+            "TMPDIR": str(home),
+            "FERRY_TEST_WORKER": str(home),
+        }
         words = ["worker", "start", "--pool", POOL, "--type", "process", "--limit", str(limit), "--name", name]
         return self._start(name, [BIN / "prefect", *words], env)
 
@@ -109,7 +127,7 @@ class Site:
 
     def processes_of(self, name: str) -> list[int]:
         """Return the ids of a worker's process and of all that it started, flow runs and their children included."""
-        mark = f"FERRY_TEST_WORKER={self._folder / name}".encode()
+        mark = f"FERRY_TEST_WORKER={self.folder / name}".encode()
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it ended meanwhile
@@ -125,18 +143,16 @@ class Site:
 
     def log(self, name: str) -> str:
         """Return what the server or a worker said."""
-        return (self._folder / f"{name}.log").read_text(errors="replace")
+        return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def ask_patiently(self, method: str, path: str, body: Any = None, *, seconds: float = 120) -> Any:
         """Ask the API, waiting while the server or its database is away."""
         deadline = time.monotonic() + seconds
-        while True:
-            try:
+        while time.monotonic() < deadline:
+            with contextlib.suppress(urllib.error.URLError, OSError):
                 return self.server.ask(method, path, body)
-            except (urllib.error.URLError, OSError):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(1)
+            time.sleep(1)
+        return self.server.ask(method, path, body)
 
     def states(self, runs: list[str]) -> dict[str, str]:
         """Return run → state name."""
@@ -151,7 +167,7 @@ class Site:
             self.signal_machine(name, signal.SIGKILL)
 
     def _start(self, name: str, argv: list[str | Path], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        with (self._folder / f"{name}.log").open("ab") as log:
+        with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 argv, cwd=PROJECT, env=dict(env), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
@@ -172,7 +188,7 @@ def running_site(folder: Path, keys: Mapping[str, str]) -> Iterator[Site]:
         **base, "PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": auth, "PREFECT_HOME": str(folder / "client"),
         "PREFECT_WORKER_QUERY_SECONDS": "2",
     }  # fmt: skip
-    place = tempfile.mkdtemp(prefix="ferry-postgres-", dir="/tmp")  # noqa: S108  # pytest's own are closed to others
+    place = tempfile.mkdtemp(prefix="ferry-postgres-", dir="/tmp")  # pytest's own are closed to others
     postgres = Postgres(Path(place))
     server_env = {
         **base, "PREFECT_SERVER_API_PORT": str(port), "PREFECT_HOME": str(folder / "server"),
