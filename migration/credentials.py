@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +78,7 @@ def find_profile_credentials(profile: str) -> CredentialSource:
     return _renewing(
         lambda: CLIProfileCredentialsProvider(profile_name=profile, profile_file=str(file)),
         f"{file} has no profile {profile} that gives credentials",
-        f"`aliyun configure --profile {quote(profile)}`, as the user who runs this",
+        f"`aliyun configure --profile {shlex.quote(profile)}`, as the user who runs this",
         file,
     )
 

@@ -187,6 +187,9 @@ def running_site(folder: Path, keys: Mapping[str, str]) -> Iterator[Site]:
     client = {
         **base, "PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": auth, "PREFECT_HOME": str(folder / "client"),
         "PREFECT_WORKER_QUERY_SECONDS": "2",
+        # There is nothing to be seen in the disks of these tests, and no appliance need boot to find that out.
+        "LIBGUESTFS_HV": "/bin/false",
+        "LIBGUESTFS_CACHEDIR": "/var/tmp",  # built once, not for every TMPDIR
     }  # fmt: skip
     place = tempfile.mkdtemp(prefix="ferry-postgres-", dir="/tmp")  # pytest's own are closed to others
     postgres = Postgres(Path(place))
