@@ -189,7 +189,7 @@ def running_site(folder: Path, keys: Mapping[str, str]) -> Iterator[Site]:
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         # There is nothing to be seen in the disks of these tests, and no appliance need boot to find that out.
         "LIBGUESTFS_HV": "/bin/false",
-        "LIBGUESTFS_CACHEDIR": "/var/tmp",  # built once, not for every TMPDIR
+        "LIBGUESTFS_CACHEDIR": "/var/tmp",  # noqa: S108  # built once, not for every TMPDIR
     }  # fmt: skip
     place = tempfile.mkdtemp(prefix="ferry-postgres-", dir="/tmp")  # pytest's own are closed to others
     postgres = Postgres(Path(place))
