@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
@@ -16,13 +17,11 @@ from prefect.states import Scheduled
 
 from migration.errors import CloudUnavailable, InvalidInput
 
-# What nobody wanted comes first; what failed or was cancelled may be wanted again.
-_CRASHED = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED])))
-_ENDED = FlowRunFilter(
-    state=FlowRunFilterState(
-        type=FlowRunFilterStateType(any_=[StateType.CRASHED, StateType.FAILED, StateType.CANCELLED])
-    )
-)
+SILENCE = timedelta(minutes=10)  # after which a run is listed though no automation has noticed it
+
+_ENDED = (StateType.CRASHED, StateType.FAILED, StateType.CANCELLED)
+_AT_WORK = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
+_HEARTBEAT = "prefect.flow-run.heartbeat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +35,18 @@ class StoppedRun:
     since: datetime | None = None
 
 
-def find_crashed_runs() -> list[StoppedRun]:
-    """Return the runs that crashed, the latest first. Raises `CloudUnavailable` where no server answers."""
-    return _find(_CRASHED)
+def find_crashed_runs(silence: timedelta = SILENCE) -> list[StoppedRun]:
+    """Return the runs that crashed, or that are said to be at work and silent for so long, the latest first.
+
+    The automation that notices the silent goes by heartbeats, and may miss a run whose only one was lost because
+    the server was ending too. Raises `CloudUnavailable` where no server answers.
+    """
+    return _find([StateType.CRASHED]) + _find_silent(silence)
 
 
-def find_stopped_run(word: str) -> StoppedRun:
+def find_stopped_run(word: str, silence: timedelta = SILENCE) -> StoppedRun:
     """Return the run with this id or name, if it ended early. Raises `InvalidInput`, `CloudUnavailable`."""
-    runs = [run for run in _find(_ENDED) if word in (str(run.id), run.name)]
+    runs = [run for run in _find(_ENDED) + _find_silent(silence) if word in (str(run.id), run.name)]
     if not runs:
         raise InvalidInput(f"no run {word!r} ended early", "`ferry resume` lists those that crashed")
     if len(runs) > 1:
@@ -59,8 +62,8 @@ def go_on(run: StoppedRun) -> None:
         with get_client(sync_client=True) as client:
             # Forced below, as an ended run goes on by force only; one that somebody has resumed meanwhile must not.
             current = client.read_flow_run(run.id).state
-            if current is None or not current.is_final() or current.is_completed():
-                raise InvalidInput(f"{run.name} has gone on meanwhile", "see how it stands in Prefect's UI")
+            if current is None or current.name != run.state or current.timestamp != run.since:
+                raise InvalidInput(f"{run.name} has gone on meanwhile", "see how it stands: `ferry resume`")
             client.set_flow_run_state(run.id, Scheduled(message="Resumed by ferry resume"), force=True)
     except ObjectNotFound as error:
         raise InvalidInput(f"{run.name} was deleted meanwhile", "start it anew") from error
@@ -68,7 +71,8 @@ def go_on(run: StoppedRun) -> None:
         raise _unanswered(error) from error
 
 
-def _find(which: FlowRunFilter) -> list[StoppedRun]:
+def _find(types: Sequence[StateType]) -> list[StoppedRun]:
+    which = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types))))
     try:
         with get_client(sync_client=True) as client:
             runs = client.read_flow_runs(flow_run_filter=which, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=200)
@@ -79,6 +83,31 @@ def _find(which: FlowRunFilter) -> list[StoppedRun]:
         for run in runs
         if run.state is not None and run.deployment_id is not None
     ]
+
+
+def _find_silent(silence: timedelta) -> list[StoppedRun]:
+    """Return runs that are said to be at work, have been so for longer than `silence`, and sent no heartbeat in it."""
+    now = datetime.now(timezone.utc)
+    runs = [run for run in _find(_AT_WORK) if run.since is not None and now - run.since > silence]
+    try:
+        with get_client(sync_client=True) as client:
+            silent = [run for run in runs if not _was_heard(client, run, now - silence, now)]
+    except httpx.TransportError as error:
+        raise _unanswered(error) from error
+    minutes = round(silence.total_seconds() / 60)
+    return [replace(run, message=f"{run.state}, but nothing was heard of it for {minutes} minutes") for run in silent]
+
+
+def _was_heard(client: SyncPrefectClient, run: StoppedRun, since: datetime, until: datetime) -> bool:
+    asked = {
+        "filter": {
+            "occurred": {"since": since.isoformat(), "until": until.isoformat()},
+            "event": {"name": [_HEARTBEAT]},
+            "resource": {"id": [f"prefect.flow-run.{run.id}"]},
+        },
+        "limit": 1,
+    }
+    return bool(client.request("POST", "/events/filter", json=asked).json()["total"])
 
 
 def _unanswered(error: httpx.TransportError) -> CloudUnavailable:

@@ -7,6 +7,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -163,13 +164,22 @@ def test_all_are_done_once_though_worker_server_and_database_died_in_between(
     site.postgres.start()
     cloud.variants = Variants(export_seconds=0.5)
 
-    wait_for(site, runs, "Completed", "Failed", "Crashed", seconds=900)
-    seen = [(site.server.state(run), site.server.logs(run)) for run in runs]
-    (tmp_path / "seen").write_text("\n\n".join(f"{state}\n{log}" for state, log in seen))
-    assert any(state[0] == "CRASHED" for state, _ in seen), "one was killed"
-    assert not [state for state, _ in seen if state[0] == "FAILED"]
-    assert site.server.run("ferry", "resume", "--all").returncode == 0
-    wait_for(site, runs, "Completed", seconds=600)
+    # What an operator does who comes back. Heartbeats that were under way when the server ended are lost with it,
+    # so that runs may be silent without being noticed; and a process that starts while nobody answers ends at once.
+    resumed: list[str] = []
+
+    def are_done() -> bool:
+        states = site.states(runs)
+        assert "Failed" not in states.values(), [site.server.state(run) for run in runs]
+        if set(states.values()) == {"Completed"}:
+            return True
+        told = site.server.run("ferry", "resume", "--all", "--silence", "150", "--json")
+        resumed.extend(run["run"] for run in json.loads(told.stdout).get("resumed", []))
+        time.sleep(10)
+        return False
+
+    wait_until(are_done, "not all are done", seconds=1200)
+    assert resumed, "one was killed"
 
     started = [call.params["ImageId"] for call in cloud.calls if call.action == "ExportImage"]
     assert sorted(started) == [image_id(number) for number in range(count)], "none was exported twice"

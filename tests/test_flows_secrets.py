@@ -110,7 +110,7 @@ def everything_left(site: Site, run: str, *folders: Path) -> Iterator[tuple[str,
     for path in (f"/flow_runs/{run}", f"/flow_run_states/?flow_run_id={run}"):
         yield path, json.dumps(site.server.ask("GET", path)).encode()
     yield "artifacts", json.dumps(site.server.artifacts(run)).encode()
-    yield "logs", site.server.all_logs(run).encode()
+    yield "logs", site.server.logs(run).encode()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended meanwhile
             yield f"{process}/cmdline", (process / "cmdline").read_bytes()
@@ -137,6 +137,7 @@ def migrate(site: Site, cloud: EmulatedCloud, worker: str, env: Mapping[str, str
     run = start(site, cloud, 0, workspace, **more)
     wait_for(site, [run], "Completed", "Failed", "Crashed")
     assert site.states([run])[run] == "Completed", site.server.logs(run)
+    site.server.all_logs(run)  # the last of them come after the state, if nobody stops the worker before
     site.stop(worker)
     return run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import click
 
@@ -12,8 +13,12 @@ from ferry.options import json_option
 @click.command()
 @click.argument("run", required=False)
 @click.option("--all", "everything", is_flag=True, help="Go on with all that crashed.")
+@click.option(
+    "--silence", type=click.IntRange(min=60), default=600, show_default=True, metavar="SECONDS",
+    help="After which a run that is said to be at work is believed to be gone.",
+)  # fmt: skip
 @json_option
-def command(run: str | None, *, everything: bool, as_json: bool) -> None:
+def command(run: str | None, *, everything: bool, silence: int, as_json: bool) -> None:
     """Go on with RUN (its id or name), which crashed, failed or was cancelled; without RUN, list those that crashed.
 
     Any worker that sees the workspace takes it up. The server is the one that PREFECT_API_URL names.
@@ -23,7 +28,8 @@ def command(run: str | None, *, everything: bool, as_json: bool) -> None:
 
     if run is not None and everything:
         raise InvalidInput("RUN and --all exclude each other", "give one of them")
-    found = [find_stopped_run(run)] if run is not None else find_crashed_runs()
+    patience = timedelta(seconds=silence)
+    found = [find_stopped_run(run, patience)] if run is not None else find_crashed_runs(patience)
     resumed = run is not None or everything
     for one in found if resumed else ():
         go_on(one)
