@@ -7,7 +7,9 @@ GUEST_PACKAGES := mmdebstrap mtools grub-efi-amd64-bin
 BROWSER_PACKAGES := chromium chromium-driver poppler-utils
 LIBVIRT_PACKAGES := libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 DEFINITION_PACKAGES := $(LIBVIRT_PACKAGES) libxml2-utils shellcheck virt-v2v
-TEST_PACKAGES := $(GUEST_PACKAGES) $(BROWSER_PACKAGES) $(DEFINITION_PACKAGES)
+# A database for a Prefect server with several workers.
+SERVER_PACKAGES := postgresql
+TEST_PACKAGES := $(GUEST_PACKAGES) $(BROWSER_PACKAGES) $(DEFINITION_PACKAGES) $(SERVER_PACKAGES)
 
 setup:
 	@deployments/bootstrap.sh

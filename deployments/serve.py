@@ -14,19 +14,12 @@ import subprocess
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
+from deployments.deploy import POOL, PREFECT, PROJECT
 from flows.server_start import START_TIMEOUT, comes_up
+from migration.credentials import KEY_VARIABLES
 from migration.run import end
 
-PROJECT = Path(__file__).resolve().parent.parent
-PREFECT = Path(sys.executable).with_name("prefect")
-POOL = "ferry"
-KEY_PREFIXES = (
-    "ALIBABA_CLOUD_",
-    "ALICLOUD_",
-    "ALIYUN_",
-)  # what the cloud's libraries look for keys in
 GRACE = 40  # seconds; Prefect gives a flow 30 to end
 
 
@@ -70,23 +63,10 @@ def serving(port: int, limit: int, environment: Mapping[str, str]) -> Iterator[t
     with contextlib.ExitStack() as stack:
         # The port goes by environment: given as an option only, the UI looks for its API elsewhere.
         # The worker needs the keys of the cloud; the server, which answers whoever asks, does not.
-        keyless = {name: value for name, value in env.items() if not name.startswith(KEY_PREFIXES)}
+        keyless = {name: value for name, value in env.items() if not name.startswith(KEY_VARIABLES)}
         server = stack.enter_context(_running([str(PREFECT), "server", "start"], keyless))
         _wait_until_healthy(url, server)
-        # The last answer decides: where the pool exists already, creating it again is refused.
-        subprocess.run(
-            [PREFECT, "work-pool", "create", POOL, "--type", "process"],
-            cwd=PROJECT,
-            env=env,
-            check=False,
-            capture_output=True,
-        )
-        limits = subprocess.Popen([sys.executable, "-m", "deployments.limits"], cwd=PROJECT, env=env)
-        subprocess.run(
-            [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"],
-            cwd=PROJECT, env=env, check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        limits.wait()  # where they could not be created, each run still bounds itself
+        subprocess.run([sys.executable, "-m", "deployments.deploy"], cwd=PROJECT, env=env, check=True)
         worker = stack.enter_context(
             _running([str(PREFECT), "worker", "start", "--pool", POOL, "--type", "process", "--limit", str(limit)], env)
         )

@@ -31,6 +31,7 @@ COMMANDS = {
     "convert": "Convert RAW disks to qcow2, vmdk and others, proven equal.",
     "boot-test": "Boot the disks in a machine of our own and see what is mounted.",
     "decide": "Answer a run that waits because a guest does not match its disks.",
+    "resume": "Go on with runs that crashed, on any worker.",
     "define": "Define the machine for libvirt, VMware, OpenStack, Proxmox, QEMU.",
     "bundle": "Bundle the images, with all that belongs to them, for a medium.",
     "verify-bundle": "Prove a bundle, and put in what was sent again.",

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from migration.errors import CloudRefused, CloudUnavailable
+
+# What the names of the variables begin with in which the cloud's libraries look for keys.
+KEY_VARIABLES = ("ALIBABA_CLOUD_", "ALICLOUD_", "ALIYUN_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +44,60 @@ def find_credentials() -> CredentialSource:
     # 0.3 s of imports that `ferry --help` and the offline commands need not pay.
     from alibabacloud_credentials.provider import DefaultCredentialsProvider  # noqa: PLC0415
 
+    return _renewing(
+        DefaultCredentialsProvider,
+        "no Alibaba Cloud credentials on this machine",
+        "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, run `aliyun configure`, "
+        "or give this ECS instance a RAM role",
+    )
+
+
+def find_role_credentials(role: str) -> CredentialSource:
+    """Return what the metadata service of this ECS instance gives for its RAM `role`, "": the one it has.
+
+    Raises as `find_credentials` does.
+    """
+    from alibabacloud_credentials.provider import EcsRamRoleCredentialsProvider  # noqa: PLC0415
+
+    return _renewing(
+        lambda: EcsRamRoleCredentialsProvider(role_name=role or None),
+        f"the metadata service of this machine gives no credentials for the RAM role {role or 'of the instance'}",
+        "run on an ECS instance that has the role, or name another kind of credentials",
+    )
+
+
+def find_profile_credentials(profile: str) -> CredentialSource:
+    """Return the source that a profile of `aliyun configure` names, read again whenever that writes it anew.
+
+    Raises as `find_credentials` does.
+    """
+    from alibabacloud_credentials.provider import CLIProfileCredentialsProvider  # noqa: PLC0415
+
+    file = Path.home() / ".aliyun" / "config.json"
+
+    return _renewing(
+        lambda: CLIProfileCredentialsProvider(profile_name=profile, profile_file=str(file)),
+        f"{file} has no profile {profile} that gives credentials",
+        f"`aliyun configure --profile {shlex.quote(profile)}`, as the user who runs this",
+        file,
+    )
+
+
+def _renewing(make: Callable[[], Any], complaint: str, remedy: str, file: Path | None = None) -> CredentialSource:
+    """Return the source that the library's provider is, made again when `file` has changed; it must have some now."""
     # The library gives its logger, which has this unlucky name, a handler of its own, and prints a
     # traceback for every provider that has nothing to offer (alibabacloud-credentials 1.0.12).
     logging.getLogger("credentials").setLevel(logging.CRITICAL)
-    provider = DefaultCredentialsProvider()
+    made: dict[int, Any] = {}  # when the file was written → the provider that has read it
 
     def ask() -> Credentials | str:
         """Return credentials, or in a word why there are none."""
         try:
-            found = provider.get_credentials()
+            written = file.stat().st_mtime_ns if file is not None else 0
+            if written not in made:
+                made.clear()
+                made[written] = make()
+            found = made[written].get_credentials()
         except Exception as error:  # noqa: BLE001  # the library raises whatever its transports raise
             # Only the kind: the library puts what it read, keys included, into some of its messages.
             return type(error).__name__
@@ -70,11 +121,7 @@ def find_credentials() -> CredentialSource:
 
     first = ask()
     if isinstance(first, str):
-        raise CloudRefused(
-            f"no Alibaba Cloud credentials on this machine ({first})",
-            "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, run `aliyun configure`, "
-            "or give this ECS instance a RAM role",
-        )
+        raise CloudRefused(f"{complaint} ({first})", remedy)
     return renew
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from migration.credentials import KEY_VARIABLES
 from migration.errors import CommandFailed, Interrupted, TookTooLong, ToolMissing
 from migration.progress import Stop, check_stop
 from migration.storage import is_full, no_room_for
@@ -40,6 +41,9 @@ PACKAGES = {
 
 # Debian keeps mke2fs, sfdisk and their like here, and leaves it out of an ordinary user's PATH.
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+# Keys of the cloud and of the server that runs us: no program that we start needs them.
+OURS_ALONE = (*KEY_VARIABLES, "PREFECT_")
 
 LONGEST_LOOK_AWAY = 0.5  # seconds between two looks at `stop`
 STDERR_KEPT = 64 * 1024  # bytes from the end of what a failed program said
@@ -121,8 +125,9 @@ def _search_path() -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Return our environment, with the folders we search and one language: we parse output."""
-    return {**os.environ, "PATH": _search_path(), "LC_ALL": "C.UTF-8"}
+    """Return our environment without keys, with the folders we search and one language: we parse output."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS_ALONE)}
+    return {**kept, "PATH": _search_path(), "LC_ALL": "C.UTF-8"}
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Tests speak to the server as any client would; nothing here imports Prefect into
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
@@ -43,6 +44,8 @@ class PrefectServer:
         request = urllib.request.Request(  # noqa: S310  # loopback
             f"{self.url}{path}", data=data, method=method, headers={"Content-Type": "application/json"}
         )
+        if auth := self.env.get("PREFECT_API_AUTH_STRING"):
+            request.add_header("Authorization", f"Basic {base64.b64encode(auth.encode()).decode()}")
         for attempt in range(5):
             try:
                 with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +24,8 @@ KEYS = Credentials(access_key_id="LTAI5t", access_key_secret=SECRET, security_to
 # The library reads the environment when it is imported and starts threads: a process for each case.
 FIND = """
 import json
+import os
+import shutil
 from migration.credentials import find_credentials
 from migration.errors import MigrationError
 try:
@@ -136,3 +140,97 @@ def test_credentials_do_not_show_their_secret_halves() -> None:
 )
 def test_redacted_text_is_fit_to_be_shown(text: str, shown: str) -> None:
     assert redacted(text, KEYS) == shown
+
+
+FIND_PROFILE = """
+import json, os, pathlib, sys
+from migration.credentials import find_profile_credentials
+from migration.errors import MigrationError
+
+def write(token, written):
+    profile = {"name": "ferry", "mode": "StsToken", "access_key_id": "STS.x", "access_key_secret": "s"}
+    profile["sts_token"] = token
+    other = {"name": "default", "mode": "AK", "access_key_id": "other", "access_key_secret": "s"}
+    file = pathlib.Path.home() / ".aliyun" / "config.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps({"current": "default", "profiles": [other, profile]}))
+    os.utime(file, (written, written))
+
+write("first", 1_000_000)
+source = find_profile_credentials("ferry")
+said = [source().access_key_id, source().security_token]
+write("second", 1_000_001)
+said.append(source().security_token)
+try:
+    find_profile_credentials("no such")
+except MigrationError as error:
+    said += [type(error).__name__, error.remedy]
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_profile_is_read_again_when_it_was_written_anew() -> None:
+    done = subprocess.run([sys.executable, "-c", FIND_PROFILE], capture_output=True, text=True, check=True, cwd=PROJECT)
+    assert json.loads(done.stdout) == [
+        "STS.x", "first", "second",
+        "CloudRefused", "`aliyun configure --profile 'no such'`, as the user who runs this",
+    ]  # fmt: skip
+
+
+# The metadata service has a fixed address: a network of its own holds it.
+FIND_ROLE = """
+import json, subprocess, threading
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+for words in ("link set lo up", "address add 100.100.100.200/32 dev lo"):
+    subprocess.run(["ip", *words.split()], check=True)
+given = []
+
+class Metadata(BaseHTTPRequestHandler):
+    def do_PUT(self):
+        self.answer(b"metadata-token")
+    def do_GET(self):
+        if self.path != "/latest/meta-data/ram/security-credentials/ferry-role":
+            self.send_error(404)
+            return
+        given.append(self.headers["X-aliyun-ecs-metadata-token"])
+        ends = datetime.now(timezone.utc) + timedelta(minutes=10)  # soon enough to be asked for again
+        self.answer(json.dumps({"Code": "Success", "AccessKeyId": f"STS.{len(given)}", "AccessKeySecret": "s",
+            "SecurityToken": f"token-{len(given)}", "Expiration": f"{ends:%Y-%m-%dT%H:%M:%SZ}"}).encode())
+    def answer(self, body):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+
+threading.Thread(target=ThreadingHTTPServer(("100.100.100.200", 80), Metadata).serve_forever, daemon=True).start()
+from migration.credentials import find_role_credentials
+from migration.errors import MigrationError
+source = find_role_credentials("ferry-role")
+one, two = source(), source()
+said = [one.security_token != two.security_token, two.access_key_id.startswith("STS."), {*given} == {"metadata-token"}]
+try:
+    find_role_credentials("another-role")
+except MigrationError as error:
+    said += [type(error).__name__, str(error)]
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.usefixtures("bare_machine")
+@pytest.mark.skipif(
+    os.getuid() != 0 or shutil.which("ip") is None, reason="needs root and ip, for a network of its own"
+)
+def test_role_s_credentials_come_from_the_metadata_service_and_are_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED")
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    argv = ["unshare", "--net", sys.executable, "-c", FIND_ROLE]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    renewed, is_sts, hardened, kind, message = json.loads(done.stdout)
+    assert (renewed, is_sts, hardened, kind) == (True, True, True, "CloudRefused")
+    assert "RAM role another-role" in message

@@ -284,3 +284,12 @@ def test_silence_is_handed_on_too() -> None:
 def test_a_program_that_was_given_too_little_time_is_told_from_one_that_failed() -> None:
     with pytest.raises(TookTooLong, match=r"ended by us after 0\.1 seconds"):
         run(["sleep", "60"], timeout=0.1)
+
+
+def test_program_is_not_told_the_keys_of_the_cloud_and_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIYUN_ACCESS_KEY_SECRET", "PREFECT_API_AUTH_STRING"):
+        monkeypatch.setenv(name, "secret-half")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:3128")
+    told = run(["env"])
+    assert "secret-half" not in told
+    assert "https_proxy=http://127.0.0.1:3128" in told
