@@ -15,11 +15,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.flow_runs import resume_flow_run
 from prefect.input import keyset_from_paused_state
 
+from migration.decision import SETTLING
 from migration.errors import CloudUnavailable, InvalidInput
 
-# A worker with a limit dies, and its other runs with it, if a run comes again before its first process has ended: "this
-# borrower is already holding one of this CapacityLimiter's tokens" (seen with Prefect 3.8.8).
-SETTLING = 15.0  # seconds
 _SUSPENDED = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Suspended"])))
 
 

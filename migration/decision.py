@@ -12,6 +12,9 @@ from migration.storage import Fingerprint
 from migration.str_enum import StrEnum
 from migration.workspace import Workspace
 
+# A Prefect worker with a limit dies, and its other runs with it, if a run comes again before its first process has
+# ended: "this borrower is already holding one of this CapacityLimiter's tokens" (seen with Prefect 3.8.8).
+SETTLING = 15.0  # seconds from a question until it may be answered
 STEP = "decision"
 QUESTION_STEP = "question"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ferry.waiting_runs import SETTLING
+from migration.decision import SETTLING
 from migration.disk import Disk
 from tests.prefect_fixtures import PrefectServer, demo_disks, prefect_server
 from tests.test_flows_export_to_private_cloud import machines_in, start
@@ -33,7 +33,7 @@ def suspended(server: PrefectServer, workspace: Path, disks: tuple[Disk, ...], *
 
 
 def resume(server: PrefectServer, run: str, **answer: str) -> Any:
-    """Answer as the form in the UI does, no sooner than a person would; see `ferry.waiting_runs.SETTLING`."""
+    """Answer as the form in the UI does, no sooner than a person would; see `migration.decision.SETTLING`."""
     time.sleep(SETTLING)
     return server.ask("POST", f"/flow_runs/{run}/resume", {"run_input": answer})
 
