@@ -27,7 +27,9 @@ def test_form_shows_what_each_field_means_and_what_it_is_without_a_word(
     ui.field("Limits" if name != "prepare-test-image" else "Hours for a decision", seconds=60)
     said = " ".join(ui.text.split())
     schema = deployment["parameter_openapi_schema"]
-    models = [model for model in schema["definitions"].values() if "properties" in model]
+    # A group that may be left out (the selector of a fleet) shows its fields once it is asked for.
+    groups = {one["$ref"].rpartition("/")[2] for one in schema["properties"].values() if "$ref" in one}
+    models = [schema["definitions"][group] for group in groups]
     for fields in [schema["properties"], *(model["properties"] for model in models)]:
         for key, given in fields.items():
             field = {**schema["definitions"].get(given.get("$ref", "").rpartition("/")[2], {}), **given}
