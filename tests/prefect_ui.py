@@ -116,7 +116,12 @@ class PrefectPages:
         def look() -> bool | None:
             shown = set(self.text.splitlines()[:40])  # above the log, which has such words too
             assert not shown & ends, self.text
-            return True if name in shown else None
+            if name in shown:
+                return True
+            time.sleep(5)
+            self.browser.driver.refresh()  # a page that nobody looks at does not renew itself
+            time.sleep(3)
+            return None
 
         _until(look, seconds, lambda: f"state {name} in\n{self.text}")
 

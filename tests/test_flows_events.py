@@ -8,8 +8,12 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
+from prefect.events.schemas.automations import AutomationCore, EventTrigger
+from prefect.events.schemas.events import Resource
 from prefect.exceptions import TerminationSignal
 
 from flows.events import migration_event, stage_event
@@ -94,3 +98,16 @@ def test_server_that_is_away_fails_nothing_and_holds_nobody_up() -> None:
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False, timeout=90
     )
     assert (done.returncode, done.stdout) == (0, "went on\n"), done.stderr
+
+
+def test_automation_in_the_documentation_is_one_and_matches_what_a_failed_run_tells() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    automation = AutomationCore.model_validate(yaml.safe_load(page.split("```yaml\n")[1].split("```")[0]))
+    trigger = automation.trigger
+    assert isinstance(trigger, EventTrigger)
+    failed = migration_event(finished_report(), NoSpace("no room"), image_id=IMAGE)
+    assert trigger.expect == {failed.name}
+    assert trigger.match.matches(Resource.model_validate(dict(failed.resource)))
+    for other in (None, Interrupted("stopped")):
+        told = migration_event(finished_report(), other, image_id=IMAGE)
+        assert not trigger.match.matches(Resource.model_validate(dict(told.resource)))
