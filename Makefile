@@ -30,7 +30,7 @@ lint: setup
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m mypy
 
-# A Prefect server and a worker on this machine, with both flows deployed.
+# A Prefect server and a worker on this machine, with all flows deployed.
 serve: setup
 	@$(PYTHON) -m deployments.serve $(if $(PORT),--port $(PORT))
 

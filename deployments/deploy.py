@@ -1,4 +1,4 @@
-"""Tells a Prefect server what it needs to know of Ferry: the work pool, the deployments, the automations.
+"""Tells a Prefect server what it needs to know of Ferry: the work pool, the limits, the deployments, the automations.
 
 Run again, it brings all of them up to what the files beside it say. The server is the one that PREFECT_API_URL names.
 """
@@ -48,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def deploy(environment: Mapping[str, str]) -> None:
-    """Create the work pool and the deployments, or bring them up to date."""
+    """Create the work pool, the limits and the deployments, or bring the latter up to date."""
+    limits = subprocess.Popen([sys.executable, "-m", "deployments.limits"], cwd=PROJECT, env=dict(environment))
     # Where the pool exists already, creating it again is refused, and the next command decides.
     subprocess.run(
         [PREFECT, "work-pool", "create", POOL, "--type", "process"],
@@ -58,6 +59,7 @@ def deploy(environment: Mapping[str, str]) -> None:
         [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"],
         cwd=PROJECT, env=dict(environment), check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
+    limits.wait()  # where they could not be created, each run still bounds itself
 
 
 def read_automations(file: Path) -> list[dict[str, Any]]:

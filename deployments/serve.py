@@ -1,4 +1,4 @@
-"""Runs a Prefect server and a worker on this machine, with both flows deployed, until it is stopped.
+"""Runs a Prefect server and a worker on this machine, with all flows deployed, until it is stopped.
 
 For a machine that should do this after every boot, see deployments/systemd/.
 """

@@ -17,8 +17,14 @@ from pathlib import Path
 
 from prefect.plugins import HookContext, SetupResult, register_hook
 
-# Flow and deployment carry the same name; tests hold this against prefect.yaml.
-DEPLOYMENTS = ("export-to-private-cloud", "prepare-test-image")
+# Deployment → its flow; tests hold this against prefect.yaml.
+DEPLOYMENTS = {
+    "export-to-private-cloud": "export-to-private-cloud",
+    "prepare-test-image": "prepare-test-image",
+    "migrate-fleet": "migrate-fleet",
+    "monthly-copy": "migrate-fleet",
+    "nightly-test-image": "migrate-fleet",
+}
 _FLAGS_WITHOUT_VALUE = {"--watch"}
 
 
@@ -43,7 +49,7 @@ def completed(argv: list[str]) -> list[str]:
         before = argv[position - 1]
         is_value = before.startswith("-") and before not in _FLAGS_WITHOUT_VALUE
         if word in DEPLOYMENTS and not is_value:
-            return [*argv[:position], f"{word}/{word}", *argv[position + 1 :]]
+            return [*argv[:position], f"{DEPLOYMENTS[word]}/{word}", *argv[position + 1 :]]
     return argv
 
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import Field
 
 from emulator.folder import FolderModel, file_name, read_model, write_model
 from emulator.sparse import copy_sparse
@@ -72,7 +74,10 @@ class EmulatedImage(FolderModel):
     architecture: str = "x86_64"
     boot_mode: str = "BIOS"
     creation_time: str = "2024-01-15T08:00:00Z"
+    family: str = ""
+    tags: Mapping[str, str] = Field(default_factory=dict)
     refuse_export: str = ""
+    spoil_export: bool = False  # its exports end with a wrong byte, in the bucket itself
     disks: tuple[EmulatedDisk, ...]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -90,8 +90,14 @@ def _pack_disk(emulation: Emulation, plan: ExportPlan, number: int, running: Run
         else:
             chunks = pack_raw(disk, progress.add)
         writer = stack.enter_context(open_writer(plan.bucket, key))
-        writer.write_all(chunks)
+        writer.write_all(_spoil(chunks) if plan.image.spoil_export else chunks)
         writer.commit(parts=-(-writer.size // PART))
+
+
+def _spoil(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Turn over the bits of the last byte of every chunk."""
+    for chunk in chunks:
+        yield chunk[:-1] + bytes([chunk[-1] ^ 0xFF]) if chunk else chunk
 
 
 def _convert(disk: Path, image_format: str, scratch: Path, running: RunningTask) -> Path:

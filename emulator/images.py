@@ -5,6 +5,7 @@ Fields and filters are those of the vendor's DescribeImages page and of the type
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,6 +50,7 @@ def _is_meant(image: EmulatedImage, params: Mapping[str, str]) -> bool:
     wanted_status = _words(params.get("Status", "") or "Available")  # the page's default
     exact = {
         "OSType": image.os_type, "Architecture": image.architecture, "ImageOwnerAlias": image.owner_alias,
+        "ImageFamily": image.family,
     }  # fmt: skip
     return (
         image.region_id == params["RegionId"]
@@ -56,7 +58,14 @@ def _is_meant(image: EmulatedImage, params: Mapping[str, str]) -> bool:
         and (image.status in wanted_status or "ALL" in wanted_status)
         and params.get("ImageName", "") in image.name
         and all(not params.get(name) or params[name] == value for name, value in exact.items())
+        and all(image.tags.get(key) == value for key, value in _wanted_tags(params).items())
     )
+
+
+def _wanted_tags(params: Mapping[str, str]) -> dict[str, str]:
+    """Return `Tag.1.Key`, `Tag.1.Value`, …: an image has to carry all of them (vendor's page; 20 at most)."""
+    keys = {name.split(".")[1]: value for name, value in params.items() if re.fullmatch(r"Tag\.\d+\.Key", name)}
+    return {key: params.get(f"Tag.{number}.Value", "") for number, key in keys.items()}
 
 
 def _words(text: str) -> set[str]:
@@ -68,7 +77,7 @@ def _describe(emulation: Emulation, image: EmulatedImage) -> dict[str, Any]:
     system = next((disk for disk in image.disks if disk.role == "system"), image.disks[0])
     answer = {
         "ImageId": image.image_id, "ImageName": image.name, "Description": image.description,
-        "ImageVersion": "", "ImageFamily": "",
+        "ImageVersion": "", "ImageFamily": image.family,
         "ImageOwnerAlias": image.owner_alias, "ImageOwnerId": emulation.settings.owner_id,
         "ProductCode": image.product_code, "IsSubscribed": False, "IsCopied": False, "IsPublic": False,
         "IsSelfShared": "", "IsSupportCloudinit": True, "IsSupportIoOptimized": True, "Usage": "none",
@@ -81,7 +90,7 @@ def _describe(emulation: Emulation, image: EmulatedImage) -> dict[str, Any]:
         "DiskDeviceMappings": {
             "DiskDeviceMapping": [_describe_disk(disk, with_device=not variants.device_retired) for disk in image.disks]
         },
-        "Tags": {"Tag": []},
+        "Tags": {"Tag": [{"TagKey": key, "TagValue": value} for key, value in image.tags.items()]},
     }  # fmt: skip
     return strings_for_booleans(answer) if variants.booleans_as_strings else answer
 

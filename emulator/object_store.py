@@ -10,6 +10,7 @@ An object exists when its metadata does. Both files are put in place together, u
 from __future__ import annotations
 
 import hashlib
+import secrets
 import shutil
 import threading
 import time
@@ -40,6 +41,7 @@ class BucketSettings(FolderModel):
     region_id: str = "cn-hangzhou"
     storage_class: StorageClass = "Standard"
     domain: str = ""  # a custom domain (CNAME) that is bound to the bucket
+    versioning: bool = False  # a DELETE without a version hides an object, which is billed on
     creation_time: str = "2024-01-10T08:00:00.000Z"
 
 
@@ -52,6 +54,7 @@ class ObjectMetadata(FolderModel):
     crc64: int
     last_modified: int
     object_type: Literal["Normal", "Multipart", "Appendable"] = "Normal"
+    version_id: str = ""  # in a bucket with versions
     storage_class: StorageClass = "Standard"
 
 
@@ -138,9 +141,19 @@ def list_objects(bucket: Bucket) -> list[ObjectMetadata]:
     return sorted(found, key=lambda metadata: metadata.key.encode())
 
 
-def delete_object(bucket: Bucket, key: str) -> None:
-    """Remove an object; one that does not exist is no error, as in OSS."""
+def delete_object(bucket: Bucket, key: str, version_id: str = "") -> None:
+    """Remove an object, or the version of it; one that does not exist is no error, as in OSS.
+
+    In a bucket with versions an object whose version is not named is hidden only: its bytes go to `hidden/`.
+    """
     with _placing:
+        metadata = find_object(bucket, key)
+        if metadata is None or version_id not in {"", metadata.version_id}:
+            return
+        if bucket.settings.versioning and not version_id:
+            hidden = bucket.folder / "hidden"
+            hidden.mkdir(exist_ok=True)
+            bucket.data_path(key).rename(hidden / file_name(key))
         bucket.metadata_path(key).unlink(missing_ok=True)
         bucket.data_path(key).unlink(missing_ok=True)
 
@@ -183,6 +196,7 @@ class ObjectWriter:
             crc64=self._crc64,
             last_modified=int(time.time()),
             object_type="Multipart" if parts else "Normal",
+            version_id=secrets.token_hex(16) if self._bucket.settings.versioning else "",
             storage_class=storage_class or self._bucket.settings.storage_class,
         )
         with _placing:

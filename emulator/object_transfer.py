@@ -158,4 +158,6 @@ def object_headers(metadata: ObjectMetadata, *, with_crc: bool) -> dict[str, str
     }
     if with_crc:
         headers["x-oss-hash-crc64ecma"] = str(metadata.crc64)
+    if metadata.version_id:
+        headers["x-oss-version-id"] = metadata.version_id
     return headers

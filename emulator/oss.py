@@ -118,7 +118,7 @@ class OssApi:
                 return Response(status_code=self._archive.restore(bucket, metadata, body), headers=headers)
             if method != "DELETE":
                 raise OssError("NotImplemented" if method in {"PUT", "POST", "GET"} else "MethodNotAllowed")
-            delete_object(bucket, signed.key)
+            delete_object(bucket, signed.key, params.get("versionId", ""))
             return Response(status_code=204, headers=headers)
         if method != "GET":
             raise OssError("NotImplemented")

@@ -22,6 +22,8 @@ from ferry import __version__
 COMMANDS = {
     "doctor": "Say what is installed, what is missing and how to get it.",
     "run": "Do all of it: export, download, check, convert.",
+    "fleet": "The same for many images: a list, a file, or a selector.",
+    "images": "List images, and what was migrated of them.",
     "export": "Export an ECS custom image to OSS.",
     "download": "Download exported disks, verified, to sparse RAW files.",
     "verify": "Re-read downloaded disks and compare them with what OSS had.",
@@ -35,10 +37,11 @@ COMMANDS = {
     "verify-bundle": "Prove a bundle, and put in what was sent again.",
     "report": "Write the report of a workspace again, or print it.",
     "import": "Bring the machine into a platform of this private cloud.",
+    "prune": "Delete older workspaces, keeping the last proven ones.",
     "emulator": "Run ECS and OSS on this machine, for trying things out.",
 }
 STARTS_OVER = frozenset(
-    {"doctor", "verify", "check-fstab", "boot-test", "define", "verify-bundle", "import"}
+    {"doctor", "images", "verify", "check-fstab", "boot-test", "define", "verify-bundle", "import"}
 )  # the others keep what is done
 
 
@@ -69,7 +72,8 @@ def cli(*, verbose: bool) -> None:
     """Take an Alibaba Cloud ECS custom image out of the cloud and make it run in a private cloud.
 
     Exit codes: 0 done, 1 findings in the guest, 2 could not look or bad input, 3 preflight refused,
-    4 the cloud refused, 5 bytes are wrong, 6 no space, 7 workspace in use, 8 a tool failed, 130 stopped.
+    4 the cloud refused, 5 bytes are wrong, 6 no space, 7 workspace in use, 8 a tool failed, 9 a fleet has failures,
+    130 stopped.
     """
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.DEBUG if verbose else logging.WARNING)
     for room in (

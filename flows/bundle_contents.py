@@ -17,6 +17,7 @@ from converters.recorded import recorded_conversions
 from image_download.verify import finished_downloads
 from image_export.export import recorded_export
 from migration.artifact import Artifact
+from migration.catalogue import accept_links
 from migration.errors import InvalidInput, MigrationError
 from migration.let_go import accept_fingerprint
 from migration.run import run
@@ -59,6 +60,7 @@ def remember_links(workspace: Workspace, bundle: Bundle) -> None:
     linked = dict(bundle.linked)
     for path, fingerprint in linked.items():
         accept_fingerprint(workspace, path, fingerprint)
+    accept_links(workspace, linked)
     for step, known in recorded_conversions(workspace):
         path = workspace.images / known.artifact.path.name
         if path in linked:

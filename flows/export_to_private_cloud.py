@@ -10,6 +10,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.boot_decision import check_boot_test
 from flows.bring_home import HomeBringer
 from flows.credentials_block import load_credentials
+from flows.described import described
 from flows.drafting import drafting
 from flows.making_ready import check_settings, make_ready, planned_stages
 from flows.messages import set_up_logging
@@ -31,14 +32,15 @@ from flows.parameters import (
     Region,
     Shrink,
     Targets,
-    Transfer,
     WorkspacePath,
+    run_settings,
     workspace_path,
 )
-from flows.run_settings import ConversionSettings, RunSettings
 from flows.stopping import RunningTasks, cancelling_export
 from flows.tasks import export
+from flows.transfer import Transfer
 from image_export.request import ExportRequest
+from migration.catalogue import record_migrated
 from migration.disk import DiskFormat
 from migration.target import ALL_TARGETS
 from migration.workspace import open_workspace
@@ -53,6 +55,7 @@ set_up_logging()
     flow_run_name="export {image_id}",
     task_runner=ThreadPoolTaskRunner(max_workers=6),  # type: ignore[arg-type]  # Prefect's own example
 )
+@described
 def export_to_private_cloud(
     image_id: ImageId,
     bucket: Bucket,
@@ -84,17 +87,11 @@ def export_to_private_cloud(
         credentials_block: Name of a saved "Alibaba Cloud Credentials" block. Empty: what the worker
             finds by itself (environment, profile, RAM role).
     """
-    settings = RunSettings(
-        conversion=ConversionSettings(
-            formats=tuple(dict.fromkeys(formats)), compress=compress, leave_out_free_space=shrink, keep_raw=keep_raw
-        ),
-        on_fstab_mismatch=on_fstab_mismatch,
-        targets=tuple(targets),
-        boot_test=boot_test,
-        definitions=machine.settings(targets, on_fstab_mismatch),
-        bundle=bundle_options.wish() if bundle else None,
-        decision_timeout=decision_hours and decision_hours * 3600,
-    )
+    settings = run_settings(
+        formats=formats, compress=compress, shrink=shrink, keep_raw=keep_raw, on_fstab_mismatch=on_fstab_mismatch,
+        targets=targets, boot_test=boot_test, machine=machine, bundle=bundle, bundle_options=bundle_options,
+        decision_hours=decision_hours,
+    )  # fmt: skip
     check_settings(settings)
     path = workspace_path(workspace, image_id)
     cloud, credentials = endpoints.cloud(region_id), load_credentials(credentials_block)
@@ -116,4 +113,8 @@ def export_to_private_cloud(
             )  # fmt: skip
             draft.add(disks=homeward.bring(exported))
             make_ready(space, draft, settings, running)
+            record_migrated(
+                space, exported.image, exported.objects, draft.report.artifacts,
+                booted=draft.report.boot is not None, bundled=draft.report.bundle is not None,
+            )  # fmt: skip
     return outcome_of_run(draft.report)

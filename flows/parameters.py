@@ -14,9 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.run_settings import BundleWish, DefinitionSettings
-from image_download.bandwidth import SMALLEST_LIMIT, Bandwidth
-from image_download.settings import MIB, TRAFFIC_LIMITS, DownloadSettings
+from flows.run_settings import BundleWish, ConversionSettings, DefinitionSettings, RunSettings
 from image_export.limits import LIMITS, Limits
 from migration.cloud import Cloud
 from migration.disk import DiskFormat
@@ -138,13 +136,13 @@ BootTest = Annotated[
 ]
 
 
-class _Model(BaseModel):
+class GroupOfSettings(BaseModel):
     """A group of settings in which a misspelled key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Endpoints(_Model):
+class Endpoints(GroupOfSettings):
     """How the cloud is reached, where that is not the usual way. Always HTTPS, but to this machine itself."""
 
     ecs_endpoint: str = Field(default="", title="ECS endpoint", description="host[:port], if not the region's own")
@@ -163,7 +161,7 @@ class Endpoints(_Model):
         )  # fmt: skip
 
 
-class MachineWishes(_Model):
+class MachineWishes(GroupOfSettings):
     """The machine that is defined for the other side. What is empty is chosen by what the image is."""
 
     platforms: list[Platform] = Field(
@@ -187,7 +185,7 @@ class MachineWishes(_Model):
         return DefinitionSettings(platforms=tuple(dict.fromkeys(self.platforms)), wishes=wishes)
 
 
-class BundleOptions(_Model):
+class BundleOptions(GroupOfSettings):
     """How the bundle is made, where one is asked for."""
 
     name: str = Field(default="", title="Name", description="Empty: ferry- and the image's id")
@@ -218,48 +216,26 @@ class BundleOptions(_Model):
         )  # fmt: skip
 
 
-class Transfer(_Model):
-    """How the objects are downloaded."""
-
-    connections: int = Field(default=4, ge=1, le=64, title="Connections", description="Ranges in flight per object")
-    part_size_mib: int = Field(default=16, ge=1, le=1024, title="Part size", description="MiB per range")
-    bandwidth_limit_mib: float | None = Field(
-        default=None,
-        ge=SMALLEST_LIMIT / MIB,
-        title="Bandwidth limit",
-        description="MiB a second for all disks of a run together. Empty: no limit",
-    )
-    oss_traffic_limit: int | None = Field(
-        default=None,
-        ge=TRAFFIC_LIMITS[0],
-        le=TRAFFIC_LIMITS[1],
-        title="OSS traffic limit",
-        description="Bits a second that OSS keeps each connection below. Empty: no limit",
-    )
-    restore_archived: bool = Field(
-        default=False,
-        title="Restore archived objects",
-        description="Have OSS restore objects of an archive class, which it charges for, and wait for minutes to days",
-    )
-    keep_objects: bool = Field(
-        default=False, title="Keep objects", description="Keep downloaded archives beside the unpacked disks"
-    )
-    accept_other_size: bool = Field(
-        default=False, title="Accept another size", description="Take a disk whose size is not the one the image tells"
+def run_settings(
+    *, formats: Sequence[DiskFormat], compress: bool, shrink: bool, on_fstab_mismatch: str, targets: Sequence[Target],
+    boot_test: bool, machine: MachineWishes, bundle: bool, bundle_options: BundleOptions, decision_hours: float | None,
+    keep_raw: bool = True,
+) -> RunSettings:  # fmt: skip
+    """Return what the parameters that all flows have in common mean to a run. Raises `InvalidInput`."""
+    return RunSettings(
+        conversion=ConversionSettings(
+            formats=tuple(dict.fromkeys(formats)), compress=compress, leave_out_free_space=shrink, keep_raw=keep_raw
+        ),
+        on_fstab_mismatch=on_fstab_mismatch,
+        targets=tuple(targets),
+        boot_test=boot_test,
+        definitions=machine.settings(targets, on_fstab_mismatch),
+        bundle=bundle_options.wish() if bundle else None,
+        decision_timeout=decision_hours and decision_hours * 3600,
     )
 
-    def settings(self) -> DownloadSettings:
-        """Return what this means to the download. Disks that are to share the bandwidth limit share the result."""
-        limit = None if self.bandwidth_limit_mib is None else int(self.bandwidth_limit_mib * MIB)
-        return DownloadSettings(
-            connections=self.connections, part_size=self.part_size_mib * MIB,
-            bandwidth=Bandwidth(limit), oss_traffic_limit=self.oss_traffic_limit,
-            restore_archived=self.restore_archived, keep_objects=self.keep_objects,
-            accept_other_size=self.accept_other_size,
-        )  # fmt: skip
 
-
-class LimitOverrides(_Model):
+class LimitOverrides(GroupOfSettings):
     """The cloud's limits, where yours differ from what this version of Ferry knows. Empty: as known."""
 
     data_disks: int | None = Field(default=None, ge=0, title="Data disks", description="How many are accepted")

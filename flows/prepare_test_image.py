@@ -10,6 +10,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.boot_decision import check_boot_test
+from flows.described import described
 from flows.drafting import drafting
 from flows.making_ready import check_settings, make_ready, planned_stages
 from flows.messages import set_up_logging
@@ -24,8 +25,8 @@ from flows.parameters import (
     OnFstabMismatch,
     Shrink,
     Targets,
+    run_settings,
 )
-from flows.run_settings import ConversionSettings, RunSettings
 from flows.stopping import RunningTasks
 from migration.disk import DiskFormat
 from migration.disk_file import find_disks, find_disks_in
@@ -51,6 +52,7 @@ Disks = Annotated[
     flow_run_name="prepare {workspace}",
     task_runner=ThreadPoolTaskRunner(max_workers=4),  # type: ignore[arg-type]  # Prefect's own example
 )
+@described
 def prepare_test_image(
     workspace: Annotated[
         str, Field(min_length=1, title="Workspace", description="Folder on the worker for the images")
@@ -68,17 +70,11 @@ def prepare_test_image(
     decision_hours: DecisionHours = None,
 ) -> dict[str, Any]:
     """Check /etc/fstab and convert disks for offline testing. The RAW files are only read."""
-    settings = RunSettings(
-        conversion=ConversionSettings(
-            formats=tuple(dict.fromkeys(formats)), compress=compress, leave_out_free_space=shrink
-        ),
-        on_fstab_mismatch=on_fstab_mismatch,
-        targets=tuple(targets),
-        boot_test=boot_test,
-        definitions=machine.settings(targets, on_fstab_mismatch),
-        bundle=bundle_options.wish() if bundle else None,
-        decision_timeout=decision_hours and decision_hours * 3600,
-    )
+    settings = run_settings(
+        formats=formats, compress=compress, shrink=shrink, on_fstab_mismatch=on_fstab_mismatch,
+        targets=targets, boot_test=boot_test, machine=machine, bundle=bundle, bundle_options=bundle_options,
+        decision_hours=decision_hours,
+    )  # fmt: skip
     check_settings(settings)
     path = Path(workspace).expanduser()
     if not path.is_absolute():

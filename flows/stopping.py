@@ -18,11 +18,12 @@ from typing import Any
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
 
+from flows.fleet_run import current_fleet
 from image_export.export import cancel_export
 from image_export.policy import Policy
 from migration.cloud import Cloud
 from migration.credentials import CredentialSource
-from migration.errors import MigrationError
+from migration.errors import Interrupted, MigrationError
 from migration.progress import Stop
 from migration.workspace import Workspace
 
@@ -41,6 +42,7 @@ class RunningTasks:
     def __init__(self) -> None:
         self.stop: Stop = threading.Event()
         self._futures: list[PrefectFuture[Any]] = []
+        self._fleet = current_fleet()
 
     def add(self, futures: list[PrefectFuture[Any]]) -> list[PrefectFuture[Any]]:
         """Remember futures that must have ended before the block ends; returns them."""
@@ -48,6 +50,8 @@ class RunningTasks:
         return futures
 
     def __enter__(self) -> RunningTasks:
+        if self._fleet is not None:
+            self._fleet.add_stop(self.stop)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,6 +60,8 @@ class RunningTasks:
         deadline = time.monotonic() + GRACE  # for all together: one may be asleep until its next retry
         for future in self._futures:
             future.wait(timeout=max(0.0, deadline - time.monotonic()))
+        if self._fleet is not None:
+            self._fleet.drop_stop(self.stop)
 
 
 @contextmanager
@@ -63,17 +69,27 @@ def cancelling_export(workspace: Workspace, cloud: Cloud, credentials: Credentia
     """Cancel the workspace's export task in the cloud too, if the run is cancelled during the block.
 
     Only then: a failure, Ctrl-C in a terminal or a dying worker leave it, and the next run follows it on.
+    In a fleet the signal comes to the fleet's own thread, and here only that the run is to stop.
     """
     try:
         yield
     except TerminationSignal:
-        try:
-            cancellation = cancel_export(workspace, cloud, credentials, policy=WITHIN_GRACE)
-        except MigrationError as error:
-            log.warning("The export task in the cloud could not be cancelled, the next run goes on with it: %s", error)
-        else:
-            if cancellation.task is not None:
-                log.info("Export task %s is %s", cancellation.task.task_id, cancellation.task.status)
-            for key in cancellation.leftovers:
-                log.warning("Left in the bucket, and billed until it is deleted: %s", key)
+        _cancel(workspace, cloud, credentials)
         raise
+    except Interrupted:
+        fleet = current_fleet()
+        if fleet is not None and fleet.is_cancelled:
+            _cancel(workspace, cloud, credentials)
+        raise
+
+
+def _cancel(workspace: Workspace, cloud: Cloud, credentials: CredentialSource) -> None:
+    try:
+        cancellation = cancel_export(workspace, cloud, credentials, policy=WITHIN_GRACE)
+    except MigrationError as error:
+        log.warning("The export task in the cloud could not be cancelled, the next run goes on with it: %s", error)
+    else:
+        if cancellation.task is not None:
+            log.info("Export task %s is %s", cancellation.task.task_id, cancellation.task.status)
+        for key in cancellation.leftovers:
+            log.warning("Left in the bucket, and billed until it is deleted: %s", key)

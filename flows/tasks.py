@@ -15,6 +15,8 @@ from prefect.tasks import exponential_backoff
 
 from converters.convert import convert_disk
 from converters.shrink import Shrink, shrink_in_workspace
+from flows.fleet_run import CONVERSIONS, DOWNLOADS, EXPORTS
+from flows.places import place
 from flows.progress import progress_artifact
 from fstab_check.examine import examine_guest
 from fstab_check.repair_guest import plan_guest_repair
@@ -81,13 +83,17 @@ def export(
     clock: StageClock,
 ) -> Export:
     """Check first, then export the image, or find the export that a run before this one started."""
-    with clock.timing(Stage.EXPORT):
-        known = recorded_export(workspace)
-        if known is not None and all(is_downloaded(workspace, exported) for exported in known.objects):
+    known = recorded_export(workspace)
+    if known is not None and all(is_downloaded(workspace, exported) for exported in known.objects):
+        with clock.timing(Stage.EXPORT):
             log.info("All disks of %s are here: its objects in the bucket are not needed any more", request.image_id)
             return known
-        with progress_artifact("export", f"ECS exports {request.image_id}", is_bytes=False) as progress:
-            return export_image(workspace, cloud, credentials, request, limits=limits, progress=progress, stop=stop)
+    with (
+        place(EXPORTS, stop),
+        clock.timing(Stage.EXPORT),
+        progress_artifact("export", f"ECS exports {request.image_id}", is_bytes=False) as progress,
+    ):
+        return export_image(workspace, cloud, credentials, request, limits=limits, progress=progress, stop=stop)
 
 
 @task(task_run_name="download {exported.stem}", **_RETRIED)
@@ -102,6 +108,7 @@ def download(
 ) -> Disk:
     """Bring one disk home, proven. Disks given the same `settings` share their bandwidth limit."""
     with (
+        place(DOWNLOADS, stop),
         clock.timing(Stage.DOWNLOAD, exported.device),
         progress_artifact(f"download-{exported.device}", f"Download of {exported.key}") as progress,
     ):
@@ -115,7 +122,7 @@ def check_fstab(
 ) -> Verdict:  # fmt: skip
     """Look into the guest; what is found is the verdict, never an exception. `awaited_devices` will still come."""
     expected = [disk.device for disk in image.disks] if image is not None else []
-    with clock.timing(Stage.CHECK, "of the system disk alone" if awaited_devices else ""):
+    with place(CONVERSIONS, stop), clock.timing(Stage.CHECK, "of the system disk alone" if awaited_devices else ""):
         return examine_guest(
             disks, expected_devices=expected, awaited_devices=awaited_devices, targets=targets, stop=stop
         )
@@ -128,7 +135,7 @@ def repair_fstab(
 ) -> Repair:  # fmt: skip
     """Look into the guest, repair what can be repaired safely in layers over its disks, and look again."""
     expected = [disk.device for disk in image.disks] if image is not None else []
-    with clock.timing(Stage.REPAIR):
+    with place(CONVERSIONS, stop), clock.timing(Stage.REPAIR):
         return repair_in_workspace(workspace, disks, expected_devices=expected, targets=targets, stop=stop)
 
 
@@ -138,7 +145,7 @@ def plan_repair(
 ) -> Repair:
     """Look into the guest, and say what a repair would change; nothing is written."""
     expected = [disk.device for disk in image.disks] if image is not None else []
-    with clock.timing(Stage.CHECK):
+    with place(CONVERSIONS, stop), clock.timing(Stage.CHECK):
         return plan_guest_repair(disks, expected_devices=expected, targets=targets, stop=stop).outcome
 
 
@@ -149,6 +156,7 @@ def check_fstab_in_bucket(
 ) -> tuple[Verdict, str]:  # fmt: skip
     """Look into the guest where its disks lie; return the verdict, and which share of the bytes that took."""
     with (
+        place(CONVERSIONS, stop),
         clock.timing(Stage.CHECK, "in the bucket"),
         open_remote_disks(exported, cloud, credentials, stop=stop) as view,
     ):
@@ -159,7 +167,7 @@ def check_fstab_in_bucket(
 @task(task_run_name="leave out free space", **_ONCE)
 def shrink(workspace: Workspace, disks: tuple[Disk, ...], stop: Stop, clock: StageClock) -> Shrink:
     """Give back the free space inside the guest's file systems, in layers over its disks."""
-    with clock.timing(Stage.SHRINK):
+    with place(CONVERSIONS, stop), clock.timing(Stage.SHRINK):
         return shrink_in_workspace(workspace, disks, stop=stop)
 
 
@@ -169,6 +177,7 @@ def convert(
 ) -> Artifact:
     """Convert one disk to one format, proven equal."""
     with (
+        place(CONVERSIONS, stop),
         clock.timing(Stage.CONVERT, f"{disk.device} to {to}"),
         progress_artifact(f"convert-{disk.device}-{to}", f"{disk.path.name} → {to}") as progress,
     ):
@@ -178,7 +187,7 @@ def convert(
 @task(task_run_name="boot on {target}", **_ONCE)
 def boot(workspace: Workspace, disks: tuple[Disk, ...], target: Target, stop: Stop, clock: StageClock) -> BootProof:
     """Boot the disks over layers that are thrown away; how it comes out is the proof, never an exception."""
-    with clock.timing(Stage.BOOT, f"on {target}"):
+    with place(CONVERSIONS, stop), clock.timing(Stage.BOOT, f"on {target}"):
         return boot_in_workspace(workspace, disks, target=target, stop=stop)
 
 
@@ -196,7 +205,11 @@ def bundle(
     workspace: Workspace, contents: Contents, settings: BundleSettings, folder: Path, stop: Stop, clock: StageClock
 ) -> Bundle:
     """Make the bundle in `folder`."""
-    with clock.timing(Stage.BUNDLE), progress_artifact("bundle", f"Bundle {settings.name}") as progress:
+    with (
+        place(CONVERSIONS, stop),
+        clock.timing(Stage.BUNDLE),
+        progress_artifact("bundle", f"Bundle {settings.name}") as progress,
+    ):
         return make_bundle(workspace, contents, settings, folder, progress=progress, stop=stop)
 
 

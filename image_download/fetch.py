@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -63,8 +64,12 @@ class _Crew:
         # Daemons: one that waits for an answer when we stop must not keep the process alive. It writes
         # nothing more, for it looks at `halt` before every write.
         self._working = min(self._settings.connections, len(self._waiting))
+        # Each in a copy of our context, by which whoever keeps the log finds out whose lines these are.
         threads = [
-            threading.Thread(target=self._work, name=f"fetch-{number}", daemon=True) for number in range(self._working)
+            threading.Thread(
+                target=contextvars.copy_context().run, args=(self._work,), name=f"fetch-{number}", daemon=True
+            )
+            for number in range(self._working)
         ]
         try:
             for thread in threads:

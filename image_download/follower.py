@@ -5,6 +5,7 @@ What it makes counts only once all of the object has come and is proven; until t
 
 from __future__ import annotations
 
+import contextvars
 import io
 import logging
 import os
@@ -88,7 +89,10 @@ class Follower(Generic[T]):
         self._result: T | None = None
         self._failure: BaseException | None = None
         # A daemon, so that a bug in here cannot keep the process alive.
-        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+        # In a copy of our context, by which whoever keeps the log finds out whose lines these are.
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(self._run,), name="follower", daemon=True
+        )
 
     def __enter__(self) -> Follower[T]:
         self._thread.start()

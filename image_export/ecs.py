@@ -9,7 +9,7 @@ import json
 import logging
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -73,6 +73,32 @@ class Ecs:
                 if read_text(answer, "ImageId") == image_id:
                     return parse_image(answer, self._region_id)
         return None
+
+    def list_images(self, *, family: str = "", tags: Sequence[tuple[str, str]] = ()) -> tuple[Image, ...]:
+        """Return the account's own images in whatever status, all pages, narrowed by what the cloud can narrow by.
+
+        Names are compared by whoever asks: what the cloud makes of a part of a name differs between its pages.
+        """
+        for status in EVERY_STATUS:
+
+            def request(page: int, status: str = status) -> DescribeImagesRequest:
+                request = DescribeImagesRequest()
+                request.set_ImageOwnerAlias("self")
+                request.set_Status(status)
+                if family:
+                    request.set_ImageFamily(family)
+                if tags:
+                    request.set_Tags([{"Key": key, "Value": value} for key, value in tags])
+                request.set_PageNumber(page)
+                request.set_PageSize(PAGE_SIZE)
+                return request
+
+            answers = self._pages(request, "Images", "Image")
+            if answers:
+                # While one page follows another, images come and go, and one may be on two of them.
+                images = {image.image_id: image for image in (parse_image(one, self._region_id) for one in answers)}
+                return tuple(images.values())
+        return ()
 
     def export_image(self, asked: ExportRequest, prefix: str, *, dry_run: bool = False) -> str:
         """Call ExportImage once and return the task's id.

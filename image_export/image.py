@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from image_export.answer import Answer, read_flag, read_items, read_number, read_text
+from image_export.answer import Answer, read_flag, read_items, read_number, read_text, read_time
 from migration.device import DeviceName, parse_device_name
 from migration.disk import SYSTEM_DEVICE, DiskRole
 from migration.image import GIB, Image, ImageDisk
@@ -24,7 +24,15 @@ def parse_image(answer: Answer, region_id: str) -> Image:
         architecture=read_text(answer, "Architecture"),
         boot_mode=read_text(answer, "BootMode"),
         disks=_parse_disks(answer),
+        family=read_text(answer, "ImageFamily"),
+        created=read_time(answer, "CreationTime"),
+        tags=tuple(sorted(_parse_tag(tag) for tag in read_items(answer, "Tags", "Tag"))),
     )
+
+
+def _parse_tag(tag: Answer) -> tuple[str, str]:
+    """Read one tag, whose fields are spelled in two ways (vendor's sample, typed SDK's models)."""
+    return read_text(tag, "TagKey", "Key"), read_text(tag, "TagValue", "Value")
 
 
 def _parse_disks(answer: Answer) -> tuple[ImageDisk, ...]:

@@ -39,6 +39,9 @@ class Image:
     architecture: str  # x86_64, i386, arm64
     boot_mode: str  # BIOS, UEFI, UEFI-Preferred
     disks: tuple[ImageDisk, ...]  # the system disk first
+    family: str = ""  # what images of one line of succession share
+    created: int | None = None  # Unix time; None where the cloud does not tell it
+    tags: tuple[tuple[str, str], ...] = ()  # key and value, by key
 
     @property
     def system_disk(self) -> ImageDisk:

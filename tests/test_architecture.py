@@ -81,6 +81,9 @@ def test_emulator_is_reached_from_one_command_only() -> None:
         ["import", "libvirt", "--help"],
         ["import", "glance", "--help"],
         ["doctor", "--help"],
+        ["fleet", "--help"],
+        ["images", "--help"],
+        ["prune", "--help"],
     ],
 )
 def test_help_imports_nothing_of_weight(argv: list[str]) -> None:

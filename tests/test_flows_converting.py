@@ -44,7 +44,8 @@ def test_run_without_raw_disks_takes_less_room_and_never_pays_twice(
         assert len(re.findall(r"is let go \(", logs)) == 3
         [used] = [line for line in logs.splitlines() if line.startswith("Disk use: ")]
         peak, final = re.findall(r"([\d.]+) MiB", used)[:2]
-        assert float(final) < float(peak) - 50, used
+        # All disks and images together would be twice what is left in the end.
+        assert float(final) + 20 < float(peak) < 1.8 * float(final), used
 
         fetched = len([call for call in cloud.requests if call[0] == "GET"])
         again = start(prefect_server, {**given, "formats": ["qcow2", "vmdk"]})

@@ -15,9 +15,9 @@ from flows.parameters import (
     Prefix,
     Region,
     Targets,
-    Transfer,
     workspace_path,
 )
+from flows.transfer import Transfer
 from migration.disk import DiskFormat
 from migration.errors import InvalidInput
 from migration.image import GIB

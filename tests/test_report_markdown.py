@@ -7,16 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from converters.shrink import Shrink
+from converters.trim import TrimmedFilesystem
 from migration.artifact import Artifact
+from migration.decision import Choice, Decision
 from migration.disk import Disk, DiskFormat, DiskRole
 from migration.image import GIB, Image, ImageDisk
 from migration.repair import ChangedLine, LeftLine, Repair
 from migration.target import Target
 from migration.verdict import EntryChain, Finding, Forecast, LineForecast, Outcome, Severity, Verdict
 from migration.workspace import open_workspace
+from private_cloud.bundle.contents import Bundle
 from report.markdown import render_markdown, try_it_command
-from report.report import Report
+from report.page import render_page
+from report.report import MeasuredUse, Report
 from report.write import write_report
+from tests.report_fixtures import finished_report
 
 IMAGE = Image(
     image_id="m-1", name="web | <b>server</b>", region_id="cn-hangzhou", status="Available", owner_alias="self",
@@ -126,3 +132,39 @@ def test_report_says_what_the_boot_will_do_and_draws_nothing_the_guest_wrote() -
     text = render_markdown(replace(REPORT, verdict=replace(VERDICT, forecasts=(good, *bad))))
     told = "- virtio: boots\n- scsi, sata: does not boot\n  - fstab:7 /dev/vdb1: emergency: no \\<b>name\\</b>\n"
     assert told in text
+
+
+def test_report_tells_who_decided_what_was_saved_and_what_goes_over(tmp_path: Path) -> None:
+    shrink = Shrink(
+        disks=(), before=3 << 30, after=1 << 30,
+        filesystems=(
+            TrimmedFilesystem(volume="xvda1", type="ext4"),
+            TrimmedFilesystem(volume="xvdb1", type="ntfs", why_not="ntfs is not trimmed"),
+        ),
+    )  # fmt: skip
+    bundle = Bundle(
+        path=tmp_path / "web", manifest_sha256="aa", fingerprint="1111-2222", size=1 << 30, files=9, volumes=1,
+        is_signed=False,
+    )  # fmt: skip
+    decision = Decision(choice=Choice.REPAIR, decided_by="<b>Ada</b>", note="stays | behind", when=1_795_752_000.0)
+    report = replace(
+        finished_report(), shrink=shrink, bundle=bundle, decision=decision, defined=("libvirt.xml (libvirt, virtio)",),
+        disk_use=MeasuredUse(expected=5 << 30, peak=4 << 30, final=2 << 30),
+    )  # fmt: skip
+    text, page = render_markdown(report), render_page(report)
+    assert r"**Decided:** repair, by \<b>Ada\</b>, 2026-11-27" in text
+    assert "2.0 GiB of 3.0 GiB left out; trimmed xvda1 (ext4); left alone xvdb1 (ntfs): ntfs is not trimmed" in text
+    assert "took 4.0 GiB at the peak, 2.0 GiB in the end" in text
+    assert "- libvirt.xml (libvirt, virtio)" in text
+    assert "9 files, 1.0 GiB, not signed" in text
+    assert "`1111-2222`" in text
+    for word in (
+        "&lt;b&gt;Ada&lt;/b&gt;",
+        "2.0 GiB of 3.0 GiB left out",
+        "libvirt.xml",
+        "1111-2222",
+        "4.0 GiB at the peak",
+    ):
+        assert word in page
+    not_defined = replace(report, defined=(), not_defined="it would not boot\n  (see)")
+    assert "Not defined: it would not boot (see)" in render_markdown(not_defined)

@@ -84,8 +84,9 @@ def command(
         handler.addFilter(lambda record: not record.name.startswith("prefect"))
     from flows.deciding import answered_by  # noqa: PLC0415
     from flows.export_to_private_cloud import export_to_private_cloud  # noqa: PLC0415  # 2 s of imports
-    from flows.parameters import Endpoints, LimitOverrides, Transfer  # noqa: PLC0415
+    from flows.parameters import Endpoints, LimitOverrides  # noqa: PLC0415
     from flows.progress import mirrored  # noqa: PLC0415
+    from flows.transfer import Transfer  # noqa: PLC0415
     from image_download.settings import MIB  # noqa: PLC0415
     from migration.disk import DiskFormat  # noqa: PLC0415
 

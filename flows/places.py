@@ -1,0 +1,88 @@
+"""Bounds how many exports, downloads and conversions go on at once: in this process, and on all workers together.
+
+The second is Prefect's: global concurrency limits of these names, which `make serve` and `python -m
+deployments.limits` create. Where one does not exist, or no server answers, only the first bounds.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import httpx
+from prefect.concurrency.sync import concurrency
+
+from flows.fleet_run import LIMITS, current_fleet
+from migration.progress import Stop, check_stop
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0  # seconds between two tries for a place, and at most until a stop is heard
+LEASE = 120  # seconds after which a place is free again whose holder was killed
+_LOCKED = 423  # what Prefect's server says while a limit is full
+_MISSING = "Concurrency limits"  # how Prefect's warning about a limit that does not exist begins
+
+
+class _Quiet(logging.Filter):
+    """Drops Prefect's warning, once for every export, that there is no such limit: that is a choice."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (str(record.msg).startswith(_MISSING) and "do not exist" in str(record.msg))
+
+
+_quiet = _Quiet()
+for _name in ("prefect.concurrency", "prefect.task_runs", "prefect.flow_runs"):
+    logging.getLogger(_name).addFilter(_quiet)
+
+
+@contextmanager
+def place(kind: str, stop: Stop | None) -> Iterator[None]:
+    """Hold a place for one piece of work of a kind during the block; wait for one first. Raises `Interrupted`."""
+    fleet = current_fleet()
+    with ExitStack() as stack:
+        bound = fleet.places(kind) if fleet is not None else None
+        if bound is not None:
+            stack.enter_context(_held(bound, stop))
+        _hold_global(stack, LIMITS[kind], stop)
+        yield
+
+
+@contextmanager
+def _held(bound: threading.Semaphore, stop: Stop | None) -> Iterator[None]:
+    while not bound.acquire(timeout=LOOK_EVERY):
+        check_stop(stop)
+    try:
+        yield
+    finally:
+        bound.release()
+
+
+def _hold_global(stack: ExitStack, name: str, stop: Stop | None) -> None:
+    """Hold a place on all workers together until `stack` ends."""
+    said = False
+    while True:
+        check_stop(stop)
+        try:
+            # Without `max_retries` Prefect would wait by itself, and could not be stopped meanwhile.
+            stack.enter_context(concurrency(name, max_retries=0, lease_duration=LEASE, strict=False))
+        except Exception as error:  # noqa: BLE001  # a limit is a courtesy: no work fails for want of one
+            if not _is_full(error):
+                log.warning("The limit %s cannot be asked for, going on without it (%s)", name, type(error).__name__)
+                return
+        else:
+            return
+        if not said:
+            said = True
+            log.info("Waiting for a place: the limit %s is reached", name)
+        if stop is None:
+            time.sleep(LOOK_EVERY)
+        else:
+            stop.wait(LOOK_EVERY)
+
+
+def _is_full(error: Exception) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, httpx.HTTPStatusError) and cause.response.status_code == _LOCKED
