@@ -1,4 +1,4 @@
-"""Tells a Prefect server what it needs to know of Ferry: the work pool, the limits, the deployments, the automations.
+"""Tells a Prefect server what it needs to know of Ferry: the work pool, the deployments, the automations, the limits.
 
 Run again, it brings all of them up to what the files beside it say. The server is the one that PREFECT_API_URL names.
 """
@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     if not os.environ.get("PREFECT_API_URL"):
         parser.error("which server? Name it: PREFECT_API_URL=http://127.0.0.1:4200/api")
+    from deployments.limits import create_limits  # noqa: PLC0415  # it imports Prefect, which reads the variable
+
     deploy(os.environ)
     known = read_automations(AUTOMATIONS)
     if arguments.silence is not None:
@@ -44,12 +46,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     for file in arguments.automations:
         known += read_automations(file)
     save_automations(known)
+    create_limits()
     sys.stderr.write(f"deployed to {os.environ['PREFECT_API_URL']}\n")
 
 
 def deploy(environment: Mapping[str, str]) -> None:
-    """Create the work pool, the limits and the deployments, or bring the latter up to date."""
-    limits = subprocess.Popen([sys.executable, "-m", "deployments.limits"], cwd=PROJECT, env=dict(environment))
+    """Create the work pool and the deployments, or bring them up to date."""
     # Where the pool exists already, creating it again is refused, and the next command decides.
     subprocess.run(
         [PREFECT, "work-pool", "create", POOL, "--type", "process"],
@@ -59,7 +61,6 @@ def deploy(environment: Mapping[str, str]) -> None:
         [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"],
         cwd=PROJECT, env=dict(environment), check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    limits.wait()  # where they could not be created, each run still bounds itself
 
 
 def read_automations(file: Path) -> list[dict[str, Any]]:

@@ -36,12 +36,13 @@ COMMANDS = {
     "bundle": "Bundle the images, with all that belongs to them, for a medium.",
     "verify-bundle": "Prove a bundle, and put in what was sent again.",
     "report": "Write the report of a workspace again, or print it.",
+    "metrics": "Print what the workspaces tell, as metrics for Prometheus.",
     "import": "Bring the machine into a platform of this private cloud.",
     "prune": "Delete older workspaces, keeping the last proven ones.",
     "emulator": "Run ECS and OSS on this machine, for trying things out.",
 }
 STARTS_OVER = frozenset(
-    {"doctor", "images", "verify", "check-fstab", "boot-test", "define", "verify-bundle", "import"}
+    {"doctor", "images", "verify", "check-fstab", "boot-test", "define", "verify-bundle", "metrics", "import"}
 )  # the others keep what is done
 
 

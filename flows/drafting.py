@@ -12,11 +12,12 @@ from typing import Any
 
 from prefect.exceptions import Pause, TerminationSignal
 
+from flows.events import kind_of, migration_event, send, stage_event
 from flows.tasks import publish
 from migration.errors import MigrationError
-from migration.workspace import Workspace
+from migration.workspace import IDENTITY, Workspace
 from report.report import Report
-from report.stage_times import Stage, StageClock
+from report.stage_times import Stage, StageClock, StageTime
 from report.versions import find_versions
 from report.write import write_report
 
@@ -28,8 +29,9 @@ class Draft:
 
     def __init__(self, report: Report, workspace: Workspace) -> None:
         self.report = report
-        self.clock = StageClock(workspace.journal, on_begin=self.add)
+        self.clock = StageClock(workspace.journal, on_begin=self.add, on_end=self._tell)
         self._workspace = workspace
+        self.image_id = str((workspace.journal.get(IDENTITY, dict) or {}).get("image_id", ""))
         self._mutex = threading.Lock()  # stages begin in threads
 
     def add(self, **facts: Any) -> None:
@@ -40,6 +42,9 @@ class Draft:
                 write_report(self._workspace, self.report)
             except MigrationError as error:  # a full disk: the stages, or the last writing, will stop at it
                 log.warning("The report could not be written: %s", error)
+
+    def _tell(self, stage: StageTime, failure: BaseException | None) -> None:
+        send(stage_event(self.report, stage, failure, image_id=self.image_id))
 
     def write_as_ended(self) -> None:
         """Write the report as if the run ended here, for a bundle that carries it; the workspace's own goes on."""
@@ -60,22 +65,29 @@ def drafting(workspace: Workspace, title: str, planned: Sequence[Stage]) -> Iter
     )  # fmt: skip
     draft.add()
     stopped, is_paused = "", False
+    failure: BaseException | None = None
     try:
         yield draft
     except MigrationError as error:
-        stopped = str(error)
+        stopped, failure = str(error), error
         raise
-    except (TerminationSignal, KeyboardInterrupt):
-        stopped = "someone stopped it, or its worker"
+    except (TerminationSignal, KeyboardInterrupt) as error:
+        stopped, failure = "someone stopped it, or its worker", error
         raise
     except Pause:  # the process ends here, and another goes on: the report stays one of a run under way
         is_paused = True
         raise
     except BaseException as error:
         # Its words may hold what belongs into no report; the log of the run has them.
+        failure = error
         stopped = f"by an error that is one of Ferry's own ({type(error).__name__}): the log of the run has more"
         raise
     finally:
         if not is_paused:
-            draft.report = replace(draft.report, stages=draft.clock.times, ended=time.time(), stopped=stopped)
+            draft.report = replace(
+                draft.report, stages=draft.clock.times, ended=time.time(), stopped=stopped, failure=kind_of(failure)
+            )
+            send(
+                migration_event(draft.report, failure, image_id=draft.image_id)
+            )  # first: a full disk keeps the report from being written
             publish(workspace, draft.report)

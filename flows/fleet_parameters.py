@@ -75,7 +75,7 @@ OnMismatchInFleet = Annotated[
 class ImageSelector(GroupOfSettings):
     """Images by what they have in common. At least one of family, name and tags."""
 
-    family: str = Field(default="", max_length=128, title="Image family")
+    family: str = Field(default="", max_length=128, title="Image family", description="Its whole name")
     name: str = Field(
         default="", max_length=128, title="Name", description="Pattern of image names, as web-*: * ? and [abc]"
     )

@@ -172,7 +172,7 @@ class MachineWishes(GroupOfSettings):
     )
     name: str = Field(default="", title="Name", description="Of the machine. Empty: the image's")
     memory_mib: int = Field(default=2048, ge=128, title="Memory", description="MiB")
-    cpus: int = Field(default=2, ge=1, le=512, title="Processors")
+    cpus: int = Field(default=2, ge=1, le=512, title="Processors", description="Virtual ones")
     network: str = Field(default="", title="Network", description="What it is called over there. Empty: as usual there")
 
     def settings(self, targets: Sequence[Target], on_fstab_mismatch: str) -> DefinitionSettings:

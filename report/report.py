@@ -52,6 +52,7 @@ class Report:
     boot: BootProof | None = None  # None: not asked for, or not reached
     boot_unknown: str = ""  # why a boot test that was asked for shows nothing
     stopped: str = ""  # the failure that ended the run, with its remedy
+    failure: str = ""  # its kind, as the family of errors calls it: "NoSpace"
     planned: tuple[Stage, ...] = ()  # what the run was to do, in order
     stages: tuple[StageTime, ...] = ()  # what it and the runs before it in this workspace did
     started: float | None = None  # of the last run

@@ -64,9 +64,20 @@ class StageTime:
 class StageClock:
     """The times of one workspace's stages. Thread-safe."""
 
-    def __init__(self, journal: Journal | None = None, *, on_begin: Callable[[], None] = lambda: None) -> None:
-        """Go on from what `journal` has; without one nothing is kept. `on_begin` is called as a stage begins."""
+    def __init__(
+        self,
+        journal: Journal | None = None,
+        *,
+        on_begin: Callable[[], None] = lambda: None,
+        on_end: Callable[[StageTime, BaseException | None], None] = lambda _time, _error: None,
+    ) -> None:
+        """Go on from what `journal` has; without one nothing is kept.
+
+        `on_begin` is called as a stage begins, `on_end` when it has ended, with what ended it if it failed; in the
+        thread of the stage, either.
+        """
         self._on_begin = on_begin
+        self._on_end = on_end
         self._journal = journal
         self._mutex = threading.Lock()
         known = journal.get(STAGE_TIMES, tuple[StageTime, ...]) if journal is not None else None
@@ -88,14 +99,19 @@ class StageClock:
             running = replace(earlier, tries=earlier.tries + 1, ended=None, ending=Ending.OPEN)
         self._keep(running)
         self._on_begin()
-        ending = Ending.FAILED
+        ending, failure = Ending.FAILED, None
         try:
             yield
             ending = Ending.DONE
+        except BaseException as error:
+            failure = error
+            raise
         finally:
             # On the clock that nobody sets: what was spent is not the difference of two times of day.
             seconds = running.seconds + time.monotonic() - began
-            self._keep(replace(running, ended=time.time(), seconds=seconds, ending=ending))
+            ended = replace(running, ended=time.time(), seconds=seconds, ending=ending)
+            self._keep(ended)
+            self._on_end(ended, failure)
 
     def _keep(self, one: StageTime) -> None:
         with self._mutex:

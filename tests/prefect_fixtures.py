@@ -83,6 +83,18 @@ class PrefectServer:
         found = self.ask("POST", "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run_id]}}})
         return {artifact["key"]: artifact["data"] for artifact in found}
 
+    def events(self, run_id: str) -> list[Any]:
+        """Return what a run has told in events of Ferry's own, once it has told that its migration has ended."""
+        related = {"id": [f"prefect.flow-run.{run_id}"]}
+        asked = {"filter": {"event": {"prefix": ["ferry."]}, "related": related}, "limit": 50}
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            found = list(self.ask("POST", "/events/filter", asked)["events"])
+            if any(one["event"].startswith("ferry.migration.") for one in found):
+                return found
+            time.sleep(1)
+        raise AssertionError(f"run {run_id} has not told in an event that it has ended")
+
     def logs(self, run_id: str) -> str:
         """Return all log lines of the run that have reached the server."""
         found = self.ask("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}, "limit": 200})

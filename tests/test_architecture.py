@@ -75,6 +75,7 @@ def test_emulator_is_reached_from_one_command_only() -> None:
         ["bundle", "--help"],
         ["verify-bundle", "--help"],
         ["report", "--help"],
+        ["metrics", "--help"],
         ["decide", "--help"],
         ["define", "--help"],
         ["import", "--help"],

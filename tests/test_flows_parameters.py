@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect import Flow
 from pydantic import TypeAdapter, ValidationError
 
+from flows.export_to_private_cloud import export_to_private_cloud
+from flows.migrate_fleet import migrate_fleet
 from flows.parameters import (
     Bucket,
     Endpoints,
@@ -17,6 +20,7 @@ from flows.parameters import (
     Targets,
     workspace_path,
 )
+from flows.prepare_test_image import prepare_test_image
 from flows.transfer import Transfer
 from migration.disk import DiskFormat
 from migration.errors import InvalidInput
@@ -89,3 +93,38 @@ def test_workspace_that_means_nothing_is_refused(template: str) -> None:
 
 def test_formats_are_those_of_the_converters() -> None:
     assert TypeAdapter(Formats).validate_python(["vpc"]) == [DiskFormat.VPC]
+
+
+@pytest.mark.parametrize(
+    ("flow", "needed"),
+    [
+        pytest.param(export_to_private_cloud, {"image_id", "bucket", "region_id"}, id="export"),
+        pytest.param(prepare_test_image, {"workspace"}, id="prepare"),
+        pytest.param(migrate_fleet, {"bucket", "region_id"}, id="fleet"),
+    ],
+)
+def test_form_of_a_flow_says_what_each_field_is_and_fills_in_all_but_what_must_be_told(
+    flow: Flow[Any, Any], needed: set[str]
+) -> None:
+    # What `prefect deploy` sends, and the UI makes the form of.
+    schema = flow.parameters.model_dump()
+    assert set(schema["required"]) == needed
+    models = [model for model in schema["definitions"].values() if "properties" in model]
+    assert len(models) >= 2, "the groups are described by their fields"
+    assert [model for model in models if model.get("required")] == []
+    for fields in [schema["properties"], *(model["properties"] for model in models)]:
+        for name, given in fields.items():
+            # What a group has in common with its model stands there alone.
+            field = {**schema["definitions"].get(given.get("$ref", "").rpartition("/")[2], {}), **given}
+            assert field.get("title"), name
+            assert field["title"] != name, "the form would show a variable's name"
+            assert field.get("description"), name
+
+
+@pytest.mark.parametrize("flow", [export_to_private_cloud, prepare_test_image, migrate_fleet])
+def test_defaults_of_the_form_are_taken(flow: Flow[Any, Any]) -> None:
+    told = {
+        "image_id": "m-bp1abc234", "bucket": "exports", "region_id": "cn-hangzhou", "workspace": "/srv/test",
+    }  # fmt: skip
+    fields = flow.parameters.properties
+    flow.validate_parameters({name: field.get("default", told.get(name)) for name, field in fields.items()})
