@@ -93,6 +93,7 @@ def save_automations(automations: Sequence[dict[str, Any]]) -> None:
             actions = [_with_block_id(client, action) for action in automation["actions"]]
             body = AutomationCore.model_validate({**automation, "actions": actions}).model_dump(mode="json")
             if (found := known.get(body["name"])) is not None:
+                del body["owner_resource"]  # fixed when it is created; the server refuses to be told again
                 client.request("PUT", "/automations/{id}", json=body, path_params={"id": found}).raise_for_status()
             else:
                 client.request("POST", "/automations/", json=body).raise_for_status()

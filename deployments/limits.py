@@ -1,7 +1,7 @@
 """Creates the limits that all runs and workers share, where they are missing: exports, downloads, conversions at once.
 
-Run by `python -m deployments.deploy`, and so by `make serve`. A limit that exists already is left as it is; `prefect gcl
-update ferry-downloads --limit 8` changes one.
+Run by `python -m deployments.deploy`, and so by `make serve`. A limit that exists already is left as it is;
+`prefect gcl update ferry-downloads --limit 8` changes one.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, Fl
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Scheduled
+from prefect.states import Crashed, Scheduled
 
 from migration.errors import CloudUnavailable, InvalidInput
 
@@ -64,6 +64,9 @@ def go_on(run: StoppedRun) -> None:
             current = client.read_flow_run(run.id).state
             if current is None or current.name != run.state or current.timestamp != run.since:
                 raise InvalidInput(f"{run.name} has gone on meanwhile", "see how it stands: `ferry resume`")
+            if not current.is_final():
+                # As the automation would have: what the run held of Prefect's limits is given back.
+                client.set_flow_run_state(run.id, Crashed(message=run.message))
             client.set_flow_run_state(run.id, Scheduled(message="Resumed by ferry resume"), force=True)
     except ObjectNotFound as error:
         raise InvalidInput(f"{run.name} was deleted meanwhile", "start it anew") from error

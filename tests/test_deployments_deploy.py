@@ -11,7 +11,7 @@ from deployments.deploy import AUTOMATIONS, PROJECT, read_automations, with_sile
 
 
 def find(automations: list[dict[str, Any]], after: str) -> dict[str, Any]:
-    [found] = [one["trigger"] for one in automations if one["trigger"].get("after") == [after]]
+    [found] = [one["trigger"] for one in automations if after in one["trigger"].get("after", [])]
     assert isinstance(found, dict)
     return found
 
