@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from prefect.events.schemas.automations import AutomationCore, EventTrigger
-from prefect.events.schemas.events import Resource
+from prefect.events.schemas.events import Resource, ResourceSpecification
 from prefect.exceptions import TerminationSignal
 
 from flows.events import migration_event, stage_event
@@ -105,6 +105,7 @@ def test_automation_in_the_documentation_is_one_and_matches_what_a_failed_run_te
     automation = AutomationCore.model_validate(yaml.safe_load(page.split("```yaml\n")[1].split("```")[0]))
     trigger = automation.trigger
     assert isinstance(trigger, EventTrigger)
+    assert isinstance(trigger.match, ResourceSpecification)
     failed = migration_event(finished_report(), NoSpace("no room"), image_id=IMAGE)
     assert trigger.expect == {failed.name}
     assert trigger.match.matches(Resource.model_validate(dict(failed.resource)))
