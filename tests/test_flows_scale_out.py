@@ -24,7 +24,7 @@ from tests.conftest import BUCKET, MIB, write_raw
 from tests.scale_out_fixtures import SILENCE, Site, needs_postgres, running_site
 from tests.test_flows_export_to_private_cloud import NAME, sha256, wait_until
 
-pytestmark = [pytest.mark.slow, needs_postgres, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive, needs_postgres, pytest.mark.timeout(1500)]
 
 KEYS = {
     # What the emulated cloud accepts, and nothing else does.
@@ -142,7 +142,7 @@ def test_two_workers_never_write_one_workspace_though_the_first_was_given_up(
     site.stop("other")
 
 
-@pytest.mark.parametrize("count", [6, pytest.param(20, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("count", [6, 20])
 def test_all_are_done_once_though_worker_server_and_database_died_in_between(
     site: Site, cloud: EmulatedCloud, small_disk: Disk, tmp_path: Path, count: int
 ) -> None:

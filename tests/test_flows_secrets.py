@@ -29,7 +29,7 @@ from tests.test_flows_scale_out import image_id, small_disk, start, wait_for
 
 __all__ = ["small_disk"]
 
-pytestmark = [pytest.mark.slow, needs_postgres, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive, needs_postgres, pytest.mark.timeout(1500)]
 
 SECRET, TOKEN = "kqTz8SecretHalfOfTheKey5vWn", "CAIS/token+of/the+session/9xQ=="
 ACCESS_KEY = "LTAI5tSecretsTest"
