@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from migration.artifact import Artifact
-from migration.disk import Disk, DiskFormat
+from migration.disk import Disk, DiskFormat, DiskRole
+from migration.disk_file import find_disks_in
 from migration.errors import InvalidInput, SourceChanged
 from migration.storage import Fingerprint, find_fingerprint, format_size, sha256_of_file, sync_directory
 from migration.workspace import Workspace
@@ -76,6 +77,23 @@ def find_stand_in(workspace: Workspace, stem: str) -> Disk | None:
         log.warning("%s stood in for a disk that was let go, and was changed or removed since", path.name)
         return None
     return replace(known.disk, path=path)
+
+
+def find_workspace_disks(workspace: Workspace) -> tuple[Disk, ...]:
+    """Return the disks of the workspace, the system disk first; an image where it stands in for one that was let go.
+
+    Raises `InvalidInput` where there are neither.
+    """
+    stems = [step.removeprefix(_step("")) for step in workspace.journal.steps() if step.startswith(_step(""))]
+    stand_ins = [disk for stem in stems if (disk := find_stand_in(workspace, stem)) is not None]
+    try:
+        disks = {disk.device: disk for disk in find_disks_in(workspace.disks)}
+    except InvalidInput:
+        if not stand_ins:
+            raise
+        disks = {}
+    found = [*disks.values(), *(disk for disk in stand_ins if disk.device not in disks)]
+    return tuple(sorted(found, key=lambda disk: (disk.role is not DiskRole.SYSTEM, len(disk.device), disk.device)))
 
 
 def accept_fingerprint(workspace: Workspace, path: Path, fingerprint: Fingerprint) -> None:

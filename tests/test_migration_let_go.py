@@ -13,7 +13,7 @@ from converters.convert import convert_disk
 from migration.artifact import Artifact
 from migration.disk import Disk, DiskFormat, DiskRole
 from migration.errors import InvalidInput, SourceChanged
-from migration.let_go import accept_fingerprint, find_stand_in, let_go
+from migration.let_go import accept_fingerprint, find_stand_in, find_workspace_disks, let_go
 from migration.run import run
 from migration.storage import fingerprint_of
 from migration.workspace import Workspace, open_workspace
@@ -121,3 +121,18 @@ def test_stand_in_is_found_where_the_workspace_has_moved(
 def test_disk_that_never_went_has_no_stand_in(space: Workspace, image: Artifact) -> None:
     assert image.path.exists()
     assert find_stand_in(space, "data_xvdb") is None
+
+
+def test_disks_of_a_workspace_are_those_that_are_there_and_what_stands_in_for_the_others(
+    space: Workspace, disk: Disk, image: Artifact
+) -> None:
+    system = space.disks / "system.raw"
+    system.write_bytes(CONTENT)
+    assert [found.path for found in find_workspace_disks(space)] == [system, disk.path]
+    let_go(space, image, [disk.path])
+    assert [found.path for found in find_workspace_disks(space)] == [system, image.path]
+    system.unlink()
+    assert [found.path for found in find_workspace_disks(space)] == [image.path]
+    image.path.unlink()
+    with pytest.raises(InvalidInput, match="no disks here"):
+        find_workspace_disks(space)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,40 +43,53 @@ def command(
     DISK is a file named as exports are (system.raw, data_xvdb.raw), or DEVICE=FILE. With --workspace
     its disks are converted, and what is already there and unchanged is not made again.
     """
-    from converters.convert import check_request  # noqa: PLC0415
     from ferry.progress import open_display  # noqa: PLC0415
     from migration.disk import DiskFormat  # noqa: PLC0415
-    from migration.disk_file import find_disks, find_disks_in  # noqa: PLC0415
+    from migration.disk_file import find_disks  # noqa: PLC0415
     from migration.errors import InvalidInput  # noqa: PLC0415
 
     if (workspace is None) == (not disks) or (output is not None and workspace is not None):
         raise InvalidInput(
             "say what to convert", "give disks, and --output for another folder than this one; or --workspace alone"
         )
-    found = find_disks(disks) if disks else find_disks_in(workspace / "disks") if workspace else ()
-    if workspace is not None:
-        _tell_of_layers(workspace / "disks")
     formats_wanted = [DiskFormat(word) for word in dict.fromkeys(formats)]
-    for disk in found:
-        for to in formats_wanted:
-            check_request(disk, to, compress=compress)
     with open_display() as display:
-        made = _in_workspace if workspace is not None else partial(_in_folder, overwrite=overwrite)
-        folder = workspace if workspace is not None else _make_folder(output or Path.cwd())
-        artifacts = made(folder, found, formats_wanted, display, compress=compress, shrink=shrink)
+        if workspace is not None:
+            _tell_of_layers(workspace / "disks")
+            artifacts = _in_workspace(workspace, formats_wanted, display, compress=compress, shrink=shrink)
+        else:
+            found = find_disks(disks)
+            _check_requests(found, formats_wanted, compress=compress)
+            folder = _make_folder(output or Path.cwd())
+            artifacts = _in_folder(
+                folder, found, formats_wanted, display, compress=compress, shrink=shrink, overwrite=overwrite
+            )
     show(artifacts, as_json=as_json)
 
 
+def _check_requests(disks: Sequence[Disk], formats: list[DiskFormat], *, compress: bool) -> None:
+    from converters.convert import check_request  # noqa: PLC0415
+
+    for disk in disks:
+        for to in formats:
+            check_request(disk, to, compress=compress)
+
+
 def _in_workspace(
-    path: Path, disks: Sequence[Disk], formats: list[DiskFormat], display: Display, *, compress: bool, shrink: bool
+    path: Path, formats: list[DiskFormat], display: Display, *, compress: bool, shrink: bool
 ) -> list[Artifact]:
     from converters.convert import convert_disk  # noqa: PLC0415
     from converters.shrink import shrink_in_workspace  # noqa: PLC0415
     from ferry.interruptible import run_interruptible  # noqa: PLC0415
+    from migration.let_go import find_workspace_disks  # noqa: PLC0415
     from migration.workspace import open_workspace  # noqa: PLC0415
 
+    _must_be_there(path)
     with open_workspace(path) as space:
-        if shrink:
+        disks = find_workspace_disks(space)
+        _check_requests(disks, formats, compress=compress)
+        # What stands in for a disk that was let go is an image already.
+        if shrink and all(disk.path.parent != space.images for disk in disks):
             shrunk = run_interruptible(lambda stop: shrink_in_workspace(space, disks, stop=stop))
             click.echo(shrunk, err=True)
             disks = shrunk.disks
@@ -126,6 +138,13 @@ def _convert_all(
     return for_each([(disk, to) for disk in disks for to in formats], work, at_once=AT_ONCE)
 
 
+def _must_be_there(workspace: Path) -> None:
+    from migration.errors import InvalidInput  # noqa: PLC0415
+
+    if not workspace.is_dir():
+        raise InvalidInput(f"{workspace}: there is no such folder", "give the workspace of a migration")
+
+
 def _make_folder(path: Path) -> Path:
     from migration.errors import InvalidInput  # noqa: PLC0415
 
@@ -141,7 +160,7 @@ def _tell_of_layers(folder: Path) -> None:
     """Say that repaired layers are there, so that nobody takes the images for repaired ones."""
     from migration.disk import is_layer  # noqa: PLC0415
 
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if is_layer(path) and not path.name.startswith("."):
             click.echo(f"{path.name} is not converted, but the disk under it; name it to convert the repair", err=True)
 
