@@ -191,6 +191,8 @@ def write_image(
 def check_target(disk: Disk, directory: Path, to: DiskFormat, *, overwrite: bool) -> Path:
     """Return where the image of `disk` will lie, or raise `InvalidInput` if that place is taken."""
     target = _target(disk, directory.absolute(), to)
+    if target.is_dir():
+        raise InvalidInput(f"{target}: a folder has the image's name", "choose another folder for the images")
     if target.exists() and any(target.samefile(path) for path in (disk.path, disk.base) if path is not None):
         raise InvalidInput(f"{target}: the image would replace the disk it is made of", "choose another folder")
     if target.exists() and not overwrite:

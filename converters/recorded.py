@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from converters.convert import STEP, Conversion
 from migration.artifact import Artifact
@@ -16,7 +17,8 @@ def recorded_conversions(workspace: Workspace) -> Iterator[tuple[str, Conversion
     for step in workspace.journal.steps():
         known = workspace.journal.get(step, Conversion) if step.startswith(STEP) else None
         if known is not None:
-            yield step, known
+            path = workspace.images / known.artifact.path.name  # the workspace may have moved
+            yield step, replace(known, artifact=replace(known.artifact, path=path))
 
 
 def find_artifacts(workspace: Workspace, disk_format: DiskFormat) -> tuple[Artifact, ...]:

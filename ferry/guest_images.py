@@ -39,7 +39,7 @@ def images_of_workspace(workspace: Workspace) -> list[Artifact]:
     """Return the images that were made in the workspace. Raises `InvalidInput` for none, or if one has changed."""
     artifacts = []
     for _, made in recorded_conversions(workspace):
-        if find_fingerprint(made.artifact.path) != made.target:
+        if find_fingerprint(made.artifact.path) != made.target and not _is_the_same(made.artifact):
             raise InvalidInput(
                 f"{made.artifact.path}: the image is gone, or something wrote to it after it was proven",
                 "run `ferry convert` or `ferry run` again: what is not as it was is made anew",
@@ -50,6 +50,15 @@ def images_of_workspace(workspace: Workspace) -> list[Artifact]:
             f"{workspace.path}: no images here", f"ferry convert --workspace {workspace.path} makes them of its disks"
         )
     return artifacts
+
+
+def _is_the_same(artifact: Artifact) -> bool:
+    """Return whether an image that was touched, or copied here with its workspace, holds what was proven."""
+    return (
+        artifact.path.is_file()
+        and artifact.path.stat().st_size == artifact.file_size
+        and sha256_of_file(artifact.path) == artifact.sha256
+    )
 
 
 def images_of_files(words: Sequence[str], bar: Callable[[str], Progress], stop: Stop) -> list[Artifact]:

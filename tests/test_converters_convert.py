@@ -455,3 +455,13 @@ def test_image_of_a_disk_is_not_taken_for_that_of_its_layer(disk: Disk, tmp_path
         digests = [convert_disk(workspace, one, DiskFormat.VMDK).sha256 for one in (disk, layer, layer, disk)]
     assert digests[1] == digests[2]
     assert digests[1] not in {digests[0], digests[3]}
+
+
+def test_folder_of_the_images_name_is_seen_before_anything_is_converted(disk: Disk, tmp_path: Path) -> None:
+    (tmp_path / "out" / "data_xvdb.qcow2").mkdir(parents=True)
+    seen: list[int] = []
+    with pytest.raises(InvalidInput, match="a folder has the image's name"):
+        convert_file(
+            disk, tmp_path / "out", DiskFormat.QCOW2, overwrite=True, progress=lambda done, _total: seen.append(done)
+        )
+    assert seen == []

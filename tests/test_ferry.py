@@ -255,6 +255,8 @@ def wait_for_download(cloud: EmulatedCloud) -> None:
         pytest.param(["check-fstab", "oss://b/i", "--fix"], 2, "download it first", id="fix-in-the-bucket"),
         pytest.param(["check-fstab", "--undo"], 2, "no disks given", id="undo-of-nothing"),
         pytest.param(["convert"], 2, "say what to convert", id="nothing-to-convert"),
+        pytest.param(["decide"], 2, "which Prefect server?", id="decide-without-a-server"),
+        pytest.param(["resume"], 2, "which Prefect server?", id="resume-without-a-server"),
         pytest.param(
             ["run", "m-1", "-b", "b", "-r", "cn-hangzhou", "-w", "{tmp}", "--target", "virtio", "--target", "floppy"],
             2, "'floppy' is no target", id="no-such-target",

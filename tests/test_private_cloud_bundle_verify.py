@@ -363,6 +363,20 @@ def test_fingerprint_that_was_read_aloud_is_compared(pristine: Path, tmp_path: P
     assert (answer.code, answer.problems) == (1, {("FINGERPRINT", "manifest.json", 0)})
 
 
+@pytest.mark.parametrize(
+    "words", [("--fingerprint", ""), ("--signer", "ada"), ("--signer", "", "--allowed-signers", "/dev/null")],
+    ids=["no fingerprint", "nobody to ask", "nobody"],
+)  # fmt: skip
+def test_demand_that_is_empty_or_cannot_be_met_is_not_passed_over(
+    words: tuple[str, ...], pristine: Path, tmp_path: Path
+) -> None:
+    # As where a script's variable is not set.
+    argv = [sys.executable, "-I", "-S", str(pristine / "web1/verify.py"), *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "WHOLE" not in done.stdout
+
+
 def test_text_names_the_bundle_its_fingerprint_and_that_nobody_signed(pristine: Path, tmp_path: Path) -> None:
     done = subprocess.run([pristine / "web1/verify.py"], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert f"fingerprint: {fingerprint(sha256(pristine / 'web1/manifest.json'))}" in done.stdout

@@ -22,9 +22,12 @@ def command(run: str | None, choice: str | None, by: str, note: str, *, as_json:
 
     The server is the one that PREFECT_API_URL names.
     """
+    from ferry.prefect_address import require_server  # noqa: PLC0415
     from ferry.terminal_question import local_user  # noqa: PLC0415
-    from ferry.waiting_runs import answer, find_waiting_run, find_waiting_runs  # noqa: PLC0415
     from migration.errors import InvalidInput  # noqa: PLC0415
+
+    require_server()
+    from ferry.waiting_runs import answer, find_waiting_run, find_waiting_runs  # noqa: PLC0415
 
     if run is None:
         if choice is not None:

@@ -23,8 +23,11 @@ def command(run: str | None, *, everything: bool, silence: int, as_json: bool) -
 
     Any worker that sees the workspace takes it up. The server is the one that PREFECT_API_URL names.
     """
-    from ferry.stopped_runs import find_crashed_runs, find_stopped_run, go_on  # noqa: PLC0415
+    from ferry.prefect_address import require_server  # noqa: PLC0415
     from migration.errors import InvalidInput  # noqa: PLC0415
+
+    require_server()
+    from ferry.stopped_runs import find_crashed_runs, find_stopped_run, go_on  # noqa: PLC0415
 
     if run is not None and everything:
         raise InvalidInput("RUN and --all exclude each other", "give one of them")

@@ -51,10 +51,8 @@ def parse_arguments(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--assemble", metavar="OUT", help="put the volumes in the FOLDERs together in OUT")
     parser.add_argument("--volume", type=int, metavar="N", help="look at this volume only")
     parser.add_argument("--allowed-signers", metavar="FILE", help="check the signature, as ssh-keygen -Y does")
-    parser.add_argument(
-        "--signer", default="", metavar="WHO", help="who must have signed; any in that file, if not given"
-    )
-    parser.add_argument("--fingerprint", default="", metavar="HEX", help="what the sender read to you")
+    parser.add_argument("--signer", metavar="WHO", help="who must have signed; any in that file, if not given")
+    parser.add_argument("--fingerprint", metavar="HEX", help="what the sender read to you")
     parser.add_argument("--request", default=REQUEST, metavar="FILE", help="where to write what to ask for again")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="chunks at once; 1 is best for a disc")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
@@ -66,6 +64,9 @@ def parse_arguments(argv: Optional[List[str]]) -> argparse.Namespace:
         parser.error("one bundle at a time; --assemble puts several folders together")
     if options.volume is not None and (options.volume < 1 or options.accept or options.assemble):
         parser.error("--volume is for looking at one volume, counted from 1")
+    # An empty word, as of a variable that is not set, must not pass for no demand at all.
+    if options.signer is not None and (options.allowed_signers is None or not options.signer.strip()):
+        parser.error("--signer WHO goes with --allowed-signers FILE")
     return options
 
 
@@ -77,8 +78,8 @@ def run(options: argparse.Namespace) -> int:
     if options.assemble is not None:
         bundle, sources = options.assemble, folders
     look = Look(bundle, options.quiet or options.json, options.jobs)
-    asked = re.sub("[^0-9a-f]", "", options.fingerprint.lower())
-    if options.fingerprint and len(asked) < 32:
+    asked = re.sub("[^0-9a-f]", "", (options.fingerprint or "").lower())
+    if options.fingerprint is not None and len(asked) < 32:
         raise Refusal("a fingerprint has 32 digits and letters (0-9, a-f), and this one %d" % len(asked))
     if sources:
         accept(look, sources, asked[:32])
@@ -86,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         raise Refusal("%s: there is no such folder" % shown(bundle))
     if not look.problems:
         examine(look, options.volume, asked[:32])
-        check_signature(look, options.allowed_signers, options.signer)
+        check_signature(look, options.allowed_signers, options.signer or "")
     else:
         look.manifest = find_manifest(Look(bundle, True, 1), {bundle: ""}, "")
         look.digest = look.manifest.digest if look.manifest else ""
