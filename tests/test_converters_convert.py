@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from converters.convert import convert_disk, convert_file
+from converters.extents import find_extents
+from converters.qemu_img import ImageFile
 from migration.disk import Disk, DiskFormat, DiskRole
 from migration.errors import CorruptData, Interrupted, InvalidInput, NoSpace, SourceChanged, ToolMissing
 from migration.run import run
@@ -195,18 +197,36 @@ def test_missing_qemu_img_is_named_with_its_package(
     assert not any((tmp_path / "images").iterdir())
 
 
-@pytest.mark.parametrize("to", [DiskFormat.QCOW2, DiskFormat.VMDK, DiskFormat.RAW], ids=str)
-def test_image_that_differs_by_one_byte_is_caught(
-    disk: Disk, tmp_path: Path, fake_qemu_img: Callable[[str], None], to: DiskFormat
-) -> None:
-    # A qemu-img that reads a wrong byte somewhere and reports success.
-    wrong = tmp_path / "wrong.raw"
+def copy_with_a_wrong_byte(disk: Disk, wrong: Path) -> Path:
     shutil.copyfile(disk.path, wrong)
     with wrong.open("r+b") as file:
         file.seek(12_000_000)
         byte = file.read(1)
         file.seek(12_000_000)
         file.write(bytes([byte[0] ^ 1]))
+    return wrong
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["monolithicSparse", "streamOptimized"])
+def test_wrong_byte_that_we_write_ourselves_is_caught(
+    disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compress: bool
+) -> None:
+    wrong = copy_with_a_wrong_byte(disk, tmp_path / "wrong.raw")
+    extents = find_extents(ImageFile(path=disk.path, format=disk.format))
+    assert extents is not None
+    misled = [replace(extent, path=wrong) for extent in extents]
+    monkeypatch.setattr("converters.convert.find_extents", lambda *_, **__: misled)
+    with pytest.raises(CorruptData, match="the contents differ"):
+        convert_file(disk, tmp_path / "images", DiskFormat.VMDK, compress=compress)
+    assert not any((tmp_path / "images").iterdir())
+
+
+@pytest.mark.parametrize("to", [DiskFormat.QCOW2, DiskFormat.VHDX, DiskFormat.RAW], ids=str)
+def test_image_that_differs_by_one_byte_is_caught(
+    disk: Disk, tmp_path: Path, fake_qemu_img: Callable[[str], None], to: DiskFormat
+) -> None:
+    # A qemu-img that reads a wrong byte somewhere and reports success.
+    wrong = copy_with_a_wrong_byte(disk, tmp_path / "wrong.raw")
     fake_qemu_img(f'[ "$1" = convert ] || exec "$REAL" "$@"\nexec "$REAL" convert -f raw -O {to} {wrong} "$last"')
     with pytest.raises(CorruptData, match="the contents differ"):
         convert_file(disk, tmp_path / "images", to)
