@@ -22,6 +22,7 @@ from migration.let_go import find_stand_in
 from migration.progress import Progress, Stop, no_progress
 from migration.storage import (
     Fingerprint,
+    allocated,
     check_free_space,
     disk_full,
     fingerprint_of,
@@ -120,7 +121,7 @@ def convert_file(
     _check_size(disk, source)
     with _partial(target) as partial:
         # Never more than the disk holds: its holes stay holes, and zeros become holes.
-        check_free_space(partial.parent, sum(map(_allocated, read)), f"converting {disk.path.name} to {to}")
+        check_free_space(partial.parent, sum(map(allocated, read)), f"converting {disk.path.name} to {to}")
         log.info("Converting %s to %s (%s)", disk.path.name, to, format_size(disk.virtual_size))
         made = ImageFile(path=partial, format=to)
         digest = _convert_and_prove(
@@ -260,10 +261,6 @@ def _is_current(known: Conversion, disk: Disk, directory: Path, to: DiskFormat, 
         and target.is_file()
         and known.target == fingerprint_of(target)
     )
-
-
-def _allocated(path: Path) -> int:
-    return path.stat().st_blocks * 512  # of 512 bytes whatever the file system's (POSIX stat)
 
 
 def _flush(path: Path) -> None:

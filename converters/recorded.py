@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from converters.convert import STEP, Conversion
 from migration.artifact import Artifact
-from migration.disk import DiskFormat, DiskRole
+from migration.disk import DiskFormat, guest_order
 from migration.storage import find_fingerprint
 from migration.workspace import Workspace
 
@@ -28,4 +28,4 @@ def find_artifacts(workspace: Workspace, disk_format: DiskFormat) -> tuple[Artif
         for _, known in recorded_conversions(workspace)
         if known.artifact.format is disk_format and find_fingerprint(known.artifact.path) == known.target
     ]
-    return tuple(sorted(found, key=lambda one: (one.role is not DiskRole.SYSTEM, len(one.device), one.device)))
+    return tuple(sorted(found, key=guest_order))

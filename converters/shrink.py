@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +13,19 @@ from converters.qemu_img import ImageFile, check_stands_alone
 from converters.trim import TrimmedFilesystem, TrimSpoilt, trim_filesystems
 from migration.appliance import open_guest
 from migration.disk import Disk, DiskFormat
+from migration.disk_file import fingerprint_files
 from migration.errors import GuestError, Interrupted, ToolMissing
 from migration.progress import Stop
 from migration.run import run
-from migration.storage import Fingerprint, check_free_space, fingerprint_of, format_size, storage_errors, sync_directory
+from migration.storage import (
+    Fingerprint,
+    check_free_space,
+    fingerprint_of,
+    format_size,
+    storage_errors,
+    sync_directory,
+    sync_file,
+)
 from migration.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -73,7 +81,7 @@ class RecordedShrink:
 
 def shrink_in_workspace(workspace: Workspace, disks: Sequence[Disk], *, stop: Stop | None = None) -> Shrink:
     """Return what `shrink_disks` makes of the disks, in the workspace's own folder, unless it is there already."""
-    sources = _fingerprints(disks)
+    sources = fingerprint_files(disks)
     known = workspace.journal.get(STEP, RecordedShrink)
     if known is not None and known.sources == sources and _are_current(known.layers):
         return known.shrink
@@ -84,9 +92,7 @@ def shrink_in_workspace(workspace: Workspace, disks: Sequence[Disk], *, stop: St
     shrink = shrink_disks(disks, workspace.trimmed, stop=stop)
     if not shrink.why_not:
         layers = tuple(disk for disk in shrink.disks if disk.path.parent == workspace.trimmed)
-        workspace.journal.record(
-            STEP, RecordedShrink(shrink=shrink, sources=sources, layers=tuple(_fingerprints(layers)))
-        )
+        workspace.journal.record(STEP, RecordedShrink(shrink=shrink, sources=sources, layers=fingerprint_files(layers)))
     return shrink
 
 
@@ -125,7 +131,9 @@ def _shrink(disks: Sequence[Disk], folder: Path, stop: Stop | None) -> Shrink:
         after = _count_data(shrunk, stop)
         is_kept = after < before
         for layer in layers.values() if is_kept else ():
-            _flush(layer)
+            with storage_errors(layer):
+                sync_file(layer)
+                sync_directory(layer.parent)
     except TrimSpoilt as error:
         raise GuestError(str(error), "have the guest check its file systems (fsck), then export it anew") from error
     finally:
@@ -156,20 +164,5 @@ def _count_data(disks: Sequence[Disk], stop: Stop | None) -> int:
     return sum(count_data(ImageFile(path=disk.path.absolute(), format=disk.format), stop=stop) for disk in disks)
 
 
-def _fingerprints(disks: Sequence[Disk]) -> tuple[tuple[Path, Fingerprint], ...]:
-    paths = [path for disk in disks for path in (disk.path, disk.base) if path is not None]
-    return tuple((path.absolute(), fingerprint_of(path)) for path in paths)
-
-
 def _are_current(files: Sequence[tuple[Path, Fingerprint]]) -> bool:
     return all(path.is_file() and fingerprint_of(path) == known for path, known in files)
-
-
-def _flush(path: Path) -> None:
-    with storage_errors(path):
-        descriptor = os.open(path, os.O_RDWR)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        sync_directory(path.parent)

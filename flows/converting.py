@@ -9,14 +9,15 @@ from pathlib import Path
 from converters.disk_use import DiskUse, expect_disk_use, measure_disk_use
 from converters.extents import count_data
 from converters.qemu_img import COMPRESSIBLE, ImageFile
+from converters.shrink import TRIMMED_SUFFIX
 from flows.drafting import Draft
 from flows.run_settings import ConversionSettings
 from flows.stopping import RunningTasks
 from flows.tasks import convert, shrink
 from migration.artifact import Artifact
-from migration.disk import Disk, DiskFormat, DiskRole
-from migration.let_go import let_go
-from migration.storage import check_free_space, format_size
+from migration.disk import REPAIRED_SUFFIX, Disk, DiskFormat, guest_order
+from migration.let_go import let_go, stands_in
+from migration.storage import allocated, check_free_space, format_size
 from migration.workspace import Workspace
 from report.report import MeasuredUse
 
@@ -28,7 +29,7 @@ def convert_disks(
 ) -> None:
     """Add the images to the report. `disks` are those of the run, or layers with a repair over them."""
     work = {disk.device: _formats_of(workspace, disk, settings) for disk in disks}
-    if settings.leave_out_free_space and any(work.values()) and not any(_stands_in(workspace, disk) for disk in disks):
+    if settings.leave_out_free_space and any(work.values()) and not any(stands_in(workspace, disk) for disk in disks):
         # In a thread: see check_and_convert.
         [future] = running.add([shrink.submit(workspace, tuple(disks), running.stop, draft.clock)])
         shrunk = future.result()
@@ -61,31 +62,27 @@ def convert_disks(
     final = _measure(workspace, disks)
     log.info("Disk use: %s at the peak, %s now (expected were %s)", format_size(peak), format_size(final), expected)
     draft.add(
-        artifacts=tuple(sorted(artifacts, key=_order)),
+        # Whoever boots the images takes them in this order.
+        artifacts=tuple(sorted(artifacts, key=lambda one: (guest_order(one), one.format))),
         disk_use=MeasuredUse(expected=expected.peak, peak=peak, final=final),
     )
 
 
-def _order(artifact: Artifact) -> tuple[bool, int, str, str]:
-    """Sort as the guest numbers its disks: whoever boots the images takes them in this order."""
-    return artifact.role is not DiskRole.SYSTEM, len(artifact.device), artifact.device, artifact.format
-
-
 def _formats_of(workspace: Workspace, disk: Disk, settings: ConversionSettings) -> list[DiskFormat]:
     """Return what is to be made of the disk: not what it is already, unless it is a layer, or will not stay."""
-    stays = disk.base is None and settings.keep_raw and not _stands_in(workspace, disk)
+    stays = disk.base is None and settings.keep_raw and not stands_in(workspace, disk)
     return [to for to in settings.formats if to is not disk.format or not stays]
 
 
 def _in_order(disks: Sequence[Disk], settings: ConversionSettings) -> list[Disk]:
     """Return the disks, the smallest first where each makes room for the next."""
-    return list(disks) if settings.keep_raw else sorted(disks, key=lambda disk: _allocated(disk.base or disk.path))
+    return list(disks) if settings.keep_raw else sorted(disks, key=lambda disk: allocated(disk.base or disk.path))
 
 
 def _announce(workspace: Workspace, disks: Sequence[Disk], settings: ConversionSettings) -> DiskUse:
     """Say how much room it takes, and refuse beforehand where that is not there."""
     sizes = [
-        (_allocated(disk.base or disk.path), count_data(ImageFile(path=disk.path.absolute(), format=disk.format)))
+        (allocated(disk.base or disk.path), count_data(ImageFile(path=disk.path.absolute(), format=disk.format)))
         for disk in disks
     ]
     expected = expect_disk_use(sizes, len(settings.formats), keep_raw=settings.keep_raw)
@@ -99,21 +96,13 @@ def _measure(workspace: Workspace, disks: Sequence[Disk]) -> int:
     """Return the bytes on disk of disks, layers and images, also of disks that lie outside of the workspace."""
     folders = {workspace.disks, workspace.trimmed, workspace.images}
     apart = (disk.base or disk.path for disk in disks)
-    return measure_disk_use(sorted(folders)) + sum(_allocated(path) for path in apart if path.parent not in folders)
-
-
-def _stands_in(workspace: Workspace, disk: Disk) -> bool:
-    return disk.path.parent == workspace.images
+    return measure_disk_use(sorted(folders)) + sum(allocated(path) for path in apart if path.parent not in folders)
 
 
 def _files_of(workspace: Workspace, disk: Disk) -> list[Path]:
     """Return the disk itself and all layers over it that are of no use without it."""
-    if _stands_in(workspace, disk):
+    if stands_in(workspace, disk):
         return []
-    stem = (disk.base or disk.path).stem
-    layers = [*workspace.disks.glob(f"{stem}.repaired.qcow2"), *workspace.trimmed.glob(f"{stem}.trimmed.qcow2")]
-    return [*layers, disk.base or disk.path]
-
-
-def _allocated(path: Path) -> int:
-    return path.stat().st_blocks * 512 if path.exists() else 0  # of 512 bytes (POSIX stat)
+    disk_file = disk.base or disk.path
+    repaired = workspace.disks / f"{disk_file.stem}{REPAIRED_SUFFIX}"
+    return [repaired, workspace.trimmed / f"{disk_file.stem}{TRIMMED_SUFFIX}", disk_file]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from migration.disk_file import base_of_layer
 from migration.errors import InvalidInput
 from migration.progress import Stop
 from migration.repair import ChangedLine, LeftLine, Repair
-from migration.storage import check_free_space, storage_errors, sync_directory
+from migration.storage import check_free_space, storage_errors, sync_directory, sync_file
 from migration.target import ALL_TARGETS, Target
 from migration.verdict import Verdict, printable
 
@@ -132,7 +131,7 @@ def apply_repair(
         after = examine_guest(_over(disks, partials), expected_devices=expected_devices, targets=targets, stop=stop)
         for device, layer in layers.items():
             with storage_errors(layer):
-                _flush(partials[device])
+                sync_file(partials[device])
                 partials[device].replace(layer)
                 sync_directory(layer.parent)
     return replace(plan.outcome, after=after, disks=_over(disks, layers))
@@ -190,14 +189,6 @@ def _partials(layers: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
     finally:
         for partial in partials.values():
             partial.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _disks_under(volume: Volume, layout: GuestLayout) -> set[int]:

@@ -34,11 +34,7 @@ from migration.disk import Disk, DiskFormat
 from migration.errors import CorruptData
 from migration.exported_object import ExportedObject, Packing
 from migration.progress import Progress, Stop, no_progress
-from migration.storage import (
-    format_size,
-    storage_errors,
-    sync_directory,
-)
+from migration.storage import allocated, format_size, storage_errors, sync_directory
 from migration.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -104,7 +100,7 @@ class _Download:
             disk = self._unpack()
         if self.exported.crc64 is None:
             log.warning("%s: %s", disk.path.name, disk.proof)
-        size = f"{format_size(disk.virtual_size)}, {format_size(disk.path.stat().st_blocks * 512)} on disk"
+        size = f"{format_size(disk.virtual_size)}, {format_size(allocated(disk.path))} on disk"
         log.info("%s is here: %s; %s", disk.path.name, size, disk.proof)
         return disk
 

@@ -17,7 +17,7 @@ from migration.errors import CorruptData
 from migration.exported_object import ExportedObject, Packing
 from migration.let_go import find_stand_in
 from migration.progress import Stop
-from migration.storage import check_free_space, find_fingerprint, fingerprint_of, format_size
+from migration.storage import allocated, check_free_space, find_fingerprint, fingerprint_of, format_size
 from migration.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class Landing:
     def check_free_space(self) -> None:
         """Refuse what cannot fit; of a disk that is not packed nobody knows yet how much of it is zeros."""
         partial = self.object.with_name(f"{self.object.name}.partial")
-        present = partial.stat().st_blocks * 512 if partial.exists() else 0
+        present = allocated(partial) if partial.exists() else 0
         needed = self.exported.size - present
         if self.exported.packing is not Packing.NONE:
             check_free_space(self.workspace.objects, needed, f"downloading {self.exported.key}")

@@ -9,6 +9,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from migration.device import parse_device_name
 from migration.errors import InvalidInput
@@ -94,6 +95,19 @@ REPAIRED_SUFFIX = ".repaired.qcow2"  # of a layer with a repair in it, behind th
 def is_layer(path: Path) -> bool:
     """Return whether the file's name is that of a layer with a repair in it."""
     return path.name.endswith(REPAIRED_SUFFIX)
+
+
+class _GuestDisk(Protocol):
+    @property
+    def role(self) -> DiskRole: ...
+
+    @property
+    def device(self) -> str: ...
+
+
+def guest_order(disk: _GuestDisk) -> tuple[bool, int, str]:
+    """Sort disks and images as the guest numbers them: the system disk first, xvdz before xvdaa."""
+    return disk.role is not DiskRole.SYSTEM, len(disk.device), disk.device
 
 
 def disk_stem(role: DiskRole, device: str) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from migration.disk import REPAIRED_SUFFIX, Disk, DiskFormat, DiskRole, is_layer, parse_disk_argument
+from migration.disk import REPAIRED_SUFFIX, Disk, DiskFormat, guest_order, is_layer, parse_disk_argument
 from migration.errors import InvalidInput
 from migration.qcow2_header import read_qcow2_header
 from migration.run import run
@@ -32,9 +32,7 @@ def find_disks(arguments: Sequence[str]) -> tuple[Disk, ...]:
                 f"give one of them another device: xvdz={disk.path}",
             )
         disks[disk.device] = disk
-    return tuple(
-        sorted(disks.values(), key=lambda disk: (disk.role is not DiskRole.SYSTEM, len(disk.device), disk.device))
-    )
+    return tuple(sorted(disks.values(), key=guest_order))
 
 
 def find_disks_in(directory: Path) -> tuple[Disk, ...]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from migration.artifact import Artifact
-from migration.disk import Disk, DiskFormat, DiskRole
+from migration.disk import Disk, DiskFormat, guest_order
 from migration.disk_file import find_disks_in
 from migration.errors import InvalidInput, SourceChanged
-from migration.storage import Fingerprint, find_fingerprint, format_size, sha256_of_file, sync_directory
+from migration.storage import Fingerprint, allocated, find_fingerprint, format_size, sha256_of_file, sync_directory
 from migration.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def let_go(workspace: Workspace, artifact: Artifact, files: Iterable[Path]) -> N
     for path in files:
         if path.parent in {workspace.disks, workspace.trimmed} and path.exists():
             log.info(
-                "%s is let go (%s): %s has all of it", path.name, format_size(path.stat().st_blocks * 512),
+                "%s is let go (%s): %s has all of it", path.name, format_size(allocated(path)),
                 artifact.path.name,
             )  # fmt: skip
             path.unlink()
@@ -79,6 +79,11 @@ def find_stand_in(workspace: Workspace, stem: str) -> Disk | None:
     return replace(known.disk, path=path)
 
 
+def stands_in(workspace: Workspace, disk: Disk) -> bool:
+    """Return whether `disk` is an image of the workspace, in the place of a disk that was let go."""
+    return disk.path.parent == workspace.images
+
+
 def find_workspace_disks(workspace: Workspace) -> tuple[Disk, ...]:
     """Return the disks of the workspace, the system disk first; an image where it stands in for one that was let go.
 
@@ -93,7 +98,7 @@ def find_workspace_disks(workspace: Workspace) -> tuple[Disk, ...]:
             raise
         disks = {}
     found = [*disks.values(), *(disk for disk in stand_ins if disk.device not in disks)]
-    return tuple(sorted(found, key=lambda disk: (disk.role is not DiskRole.SYSTEM, len(disk.device), disk.device)))
+    return tuple(sorted(found, key=guest_order))
 
 
 def accept_fingerprint(workspace: Workspace, path: Path, fingerprint: Fingerprint) -> None:

@@ -118,6 +118,20 @@ def write_atomically(path: Path, text: str) -> None:
         sync_directory(path.parent)
 
 
+def allocated(path: Path) -> int:
+    """Return how many bytes the file takes on disk, holes not counted."""
+    return path.stat().st_blocks * 512  # of 512 bytes whatever the file system's (POSIX stat)
+
+
+def sync_file(path: Path) -> None:
+    """Bring what was written to a file to stable storage, by whomever. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_directory(directory: Path) -> None:
     """Make a rename inside `directory` survive a power cut."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -13,7 +13,7 @@ from migration.errors import CommandFailed, InvalidInput
 from migration.progress import Progress, Stop, check_stop, no_progress
 from migration.run import find_program, run
 from migration.scratch import scratch_folder
-from migration.storage import check_free_space, storage_errors, sync_directory
+from migration.storage import allocated, check_free_space, storage_errors, sync_directory
 from private_cloud.libvirt_xml import IMAGES, render_domain
 from private_cloud.verified_copy import copy_to, counter
 from private_cloud.virtual_machine import VirtualMachine
@@ -93,7 +93,7 @@ def _copy_images(
             f"{pool}: cannot be made: {error.strerror}", "run it as root, or choose another --pool"
         ) from (error)
     total = sum(disk.file_size for disk in machine.disks)
-    check_free_space(pool, sum(disk.path.stat().st_blocks * 512 for disk in machine.disks), "copying the images")
+    check_free_space(pool, sum(allocated(disk.path) for disk in machine.disks), "copying the images")
     with storage_errors(pool):
         shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
         undo.callback(shutil.rmtree, partial, ignore_errors=True)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from migration.artifact import Artifact
-from migration.disk import DiskFormat, DiskRole
+from migration.disk import DiskFormat, DiskRole, guest_order
 from migration.errors import InvalidInput
 from migration.image import Image
 from migration.target import Target
@@ -57,10 +57,7 @@ def group_images(artifacts: Iterable[Artifact]) -> dict[DiskFormat, tuple[Artifa
     sets: dict[DiskFormat, list[Artifact]] = {}
     for artifact in artifacts:
         sets.setdefault(artifact.format, []).append(artifact)
-    return {
-        kind: tuple(sorted(found, key=lambda disk: (disk.role is not DiskRole.SYSTEM, len(disk.device), disk.device)))
-        for kind, found in sets.items()
-    }
+    return {kind: tuple(sorted(found, key=guest_order)) for kind, found in sets.items()}
 
 
 def possible_platforms(sets: ImageSets, devices: Collection[str] = ()) -> tuple[Platform, ...]:

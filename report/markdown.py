@@ -10,7 +10,7 @@ from fstab_check.render import render_forecasts
 from migration.acceleration import kvm_works
 from migration.artifact import Artifact
 from migration.decision import Decision
-from migration.disk import DiskFormat, DiskRole
+from migration.disk import DiskFormat, guest_order
 from migration.image import Image
 from migration.storage import format_size
 from migration.verdict import Severity
@@ -228,5 +228,5 @@ def try_it_command(artifacts: Sequence[Artifact]) -> str:
     formats = {artifact.format for artifact in artifacts}
     chosen = DiskFormat.QCOW2 if DiskFormat.QCOW2 in formats else artifacts[0].format
     images = [artifact for artifact in artifacts if artifact.format is chosen]
-    images.sort(key=lambda image: (image.role is not DiskRole.SYSTEM, len(image.device), image.device))
+    images.sort(key=guest_order)
     return shlex.join(boot_argv(images, kvm=kvm_works(announce=False), interactive=True))

@@ -81,7 +81,7 @@ def _in_workspace(
     from converters.convert import convert_disk  # noqa: PLC0415
     from converters.shrink import shrink_in_workspace  # noqa: PLC0415
     from ferry.interruptible import run_interruptible  # noqa: PLC0415
-    from migration.let_go import find_workspace_disks  # noqa: PLC0415
+    from migration.let_go import find_workspace_disks, stands_in  # noqa: PLC0415
     from migration.workspace import open_workspace  # noqa: PLC0415
 
     _must_be_there(path)
@@ -89,7 +89,7 @@ def _in_workspace(
         disks = find_workspace_disks(space)
         _check_requests(disks, formats, compress=compress)
         # What stands in for a disk that was let go is an image already.
-        if shrink and all(disk.path.parent != space.images for disk in disks):
+        if shrink and not any(stands_in(space, disk) for disk in disks):
             shrunk = run_interruptible(lambda stop: shrink_in_workspace(space, disks, stop=stop))
             click.echo(shrunk, err=True)
             disks = shrunk.disks

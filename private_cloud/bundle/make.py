@@ -11,7 +11,15 @@ from pathlib import Path
 
 from migration.errors import InvalidInput
 from migration.progress import Progress, Stop, check_stop, no_progress
-from migration.storage import check_free_space, format_size, storage_errors, sync_directory, write_atomically
+from migration.storage import (
+    allocated,
+    check_free_space,
+    format_size,
+    sha256_of_file,
+    storage_errors,
+    sync_directory,
+    write_atomically,
+)
 from migration.workspace import Workspace
 from private_cloud.bundle.contents import Bundle, BundleSettings, Contents, Item, RecordedBundle
 from private_cloud.bundle.far_side.manifest import Manifest, manifest_sum_text, read_manifest, sums_text
@@ -124,17 +132,8 @@ def _take_in(contents: Contents, kept: Kept, settings: BundleSettings, stop: Sto
         if item.sha256 is None and item.source.stat().st_size <= settings.chunk_size:
             items.append(kept.take_copy(item))
         else:
-            items.append(item if item.sha256 else replace(item, sha256=_sha256(item.source, stop)))
+            items.append(item if item.sha256 else replace(item, sha256=sha256_of_file(item.source, stop=stop)))
     return items
-
-
-def _sha256(path: Path, stop: Stop | None) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        while block := file.read(1 << 20):
-            check_stop(stop)
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _request_digest(items: Sequence[Item], contents: Contents, settings: BundleSettings) -> str:
@@ -200,9 +199,8 @@ def _prepare(partial: Path, plan: _Plan, settings: BundleSettings) -> None:
     device = partial.stat().st_dev
     for item, cuts in zip(plan.items, _targets(partial, plan, settings), strict=True):
         can_link = settings.link and len(cuts) == 1 and item.source.stat().st_dev == device
-        blocks = item.source.stat().st_blocks * 512
         missing = sum(cut.size for cut, target in cuts if not target.is_file())
-        needed += 0 if can_link else min(missing, blocks)
+        needed += 0 if can_link else min(missing, allocated(item.source))
     check_free_space(partial, needed, "the bundle")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from migration.errors import CorruptData, SourceChanged
 from migration.progress import Stop, check_stop
-from migration.storage import Fingerprint, fingerprint_of, storage_errors
+from migration.storage import Fingerprint, fingerprint_of, storage_errors, sync_file
 from private_cloud.bundle.digests import Digests
 from private_cloud.bundle.layout import Cut
 
@@ -86,7 +86,7 @@ def _place(work: Placement, advance: Callable[[int], None], stop: Stop | None) -
                 if partial.samefile(work.source):
                     linked = fingerprint_of(work.source)
                 _read(partial, 0, cut, work.chunk_size, digests, None, advance, stop)
-                _sync(partial)
+                sync_file(partial)
             else:
                 with storage_errors(partial), partial.open("wb") as file:
                     _read(work.source, cut.start, cut, work.chunk_size, digests, file.fileno(), advance, stop)
@@ -179,11 +179,3 @@ def write_sparsely(descriptor: int, buffer: bytearray, length: int, position: in
 def _is_zero(buffer: bytearray, start: int, length: int) -> bool:
     end = min(start + PAGE, length)
     return buffer.startswith(_ZEROS[: end - start], start, end)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
