@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from converters.qemu_img import ImageFile
+from migration.errors import SourceChanged
 from migration.progress import Stop
 from migration.run import run
+from migration.storage import disk_full, is_full
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,19 @@ def open_extents(extents: Sequence[Extent]) -> Iterator[ExtentReader]:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
             descriptors[path] = descriptor
         yield ExtentReader(extents, descriptors)
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Say in the operator's words what ends the writing of `target` from extents: `SourceChanged`, `NoSpace`."""
+    try:
+        yield
+    except EOFError as error:
+        raise SourceChanged(str(error), "something cut the disk short while it was converted: run again") from error
+    except OSError as error:
+        if is_full(error):
+            raise disk_full(target, error) from error
+        raise
 
 
 def _read_fully(descriptor: int, view: memoryview, offset: int, path: Path) -> None:

@@ -20,7 +20,7 @@ from migration.run import run
 from migration.storage import (
     Fingerprint,
     check_free_space,
-    fingerprint_of,
+    find_fingerprint,
     format_size,
     storage_errors,
     sync_directory,
@@ -165,4 +165,4 @@ def _count_data(disks: Sequence[Disk], stop: Stop | None) -> int:
 
 
 def _are_current(files: Sequence[tuple[Path, Fingerprint]]) -> bool:
-    return all(path.is_file() and fingerprint_of(path) == known for path, known in files)
+    return all(find_fingerprint(path) == known for path, known in files)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from converters.extents import Extent, open_extents
+from converters.extents import Extent, open_extents, writing
 from converters.grains import read_grains
 from converters.qemu_img import OnShare, no_share
 from converters.vmdk_layout import (
@@ -27,9 +27,8 @@ from converters.vmdk_layout import (
     Header,
     describe,
 )
-from migration.errors import InvalidInput, SourceChanged
+from migration.errors import InvalidInput
 from migration.progress import Stop
-from migration.storage import disk_full, is_full
 
 _FLAGS = 1 | 1 << 1  # newline test is valid, there is a redundant grain directory
 _TABLE_SECTORS = GRAINS_PER_TABLE * 4 // SECTOR
@@ -54,7 +53,7 @@ def write_sparse_vmdk(
         raise InvalidInput(f"{size} bytes are no whole sectors, or too many for this format", "give a whole disk")
     threads = threads or len(os.sched_getaffinity(0))
     layout = _Layout(size)
-    try:
+    with writing(target):
         descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             with open_extents(extents) as reader, ThreadPoolExecutor(threads, thread_name_prefix="write") as pool:
@@ -76,12 +75,6 @@ def write_sparse_vmdk(
             os.ftruncate(descriptor, end * SECTOR)
         finally:
             os.close(descriptor)
-    except EOFError as error:
-        raise SourceChanged(str(error), "something cut the disk short while it was converted: run again") from error
-    except OSError as error:
-        if is_full(error):
-            raise disk_full(target, error) from error
-        raise
 
 
 class _Layout:

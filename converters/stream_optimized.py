@@ -15,13 +15,12 @@ from typing import IO
 
 from isal import isal_zlib
 
-from converters.extents import Extent, open_extents
+from converters.extents import Extent, open_extents, writing
 from converters.grains import Batch, read_grains
 from converters.qemu_img import OnShare, no_share
 from converters.vmdk_layout import GRAIN, GRAINS_PER_TABLE, SECTOR, TABLE, Header, describe
-from migration.errors import InvalidInput, SourceChanged
+from migration.errors import InvalidInput
 from migration.progress import Stop
-from migration.storage import disk_full, is_full
 
 _FLAGS = 1 | 1 << 16 | 1 << 17  # newline test is valid, grains are compressed, markers are used
 _AT_END = (1 << 64) - 1  # the footer says where the grain directory is
@@ -50,19 +49,12 @@ def write_stream_optimized(
     if size <= 0 or size % SECTOR:
         raise InvalidInput(f"{size} bytes are no whole sectors", "give a whole disk")
     threads = threads or len(os.sched_getaffinity(0))
-    try:
-        with target.open("xb", buffering=1 << 20) as file, open_extents(extents) as reader:
-            stream = _Stream(file, target.name, size)
-            for done, batch in read_grains(reader, size, _deflate, threads=threads, stop=stop):
-                stream.add(batch)
-                on_share(min(1.0, done / size))
-            stream.finish()
-    except EOFError as error:
-        raise SourceChanged(str(error), "something cut the disk short while it was converted: run again") from error
-    except OSError as error:
-        if is_full(error):
-            raise disk_full(target, error) from error
-        raise
+    with writing(target), target.open("xb", buffering=1 << 20) as file, open_extents(extents) as reader:
+        stream = _Stream(file, target.name, size)
+        for done, batch in read_grains(reader, size, _deflate, threads=threads, stop=stop):
+            stream.add(batch)
+            on_share(min(1.0, done / size))
+        stream.finish()
 
 
 def _deflate(grain: memoryview) -> bytes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-from migration.errors import InvalidInput
+from migration.errors import CloudUnavailable, InvalidInput
+
+_NAME_IT = "name it: PREFECT_API_URL=http://127.0.0.1:4200/api"
 
 
 def require_server() -> None:
@@ -15,4 +17,9 @@ def require_server() -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     if not os.environ.get("PREFECT_API_URL"):
-        raise InvalidInput("which Prefect server?", "name it: PREFECT_API_URL=http://127.0.0.1:4200/api")
+        raise InvalidInput("which Prefect server?", _NAME_IT)
+
+
+def unanswered(error: Exception) -> CloudUnavailable:
+    """Return the failure of a command whose server does not answer."""
+    return CloudUnavailable(f"no Prefect server answers: {error}", _NAME_IT)

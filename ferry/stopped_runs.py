@@ -15,7 +15,8 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed, Scheduled
 
-from migration.errors import CloudUnavailable, InvalidInput
+from ferry.prefect_address import unanswered
+from migration.errors import InvalidInput
 
 SILENCE = timedelta(minutes=10)  # after which a run is listed though no automation has noticed it
 
@@ -71,7 +72,7 @@ def go_on(run: StoppedRun) -> None:
     except ObjectNotFound as error:
         raise InvalidInput(f"{run.name} was deleted meanwhile", "start it anew") from error
     except httpx.TransportError as error:
-        raise _unanswered(error) from error
+        raise unanswered(error) from error
 
 
 def _find(types: Sequence[StateType]) -> list[StoppedRun]:
@@ -80,7 +81,7 @@ def _find(types: Sequence[StateType]) -> list[StoppedRun]:
         with get_client(sync_client=True) as client:
             runs = client.read_flow_runs(flow_run_filter=which, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=200)
     except httpx.TransportError as error:
-        raise _unanswered(error) from error
+        raise unanswered(error) from error
     return [
         StoppedRun(run.id, run.name, run.state.name or "", run.state.message or "", run.state.timestamp)
         for run in runs
@@ -96,7 +97,7 @@ def _find_silent(silence: timedelta) -> list[StoppedRun]:
         with get_client(sync_client=True) as client:
             silent = [run for run in runs if not _was_heard(client, run, now - silence, now)]
     except httpx.TransportError as error:
-        raise _unanswered(error) from error
+        raise unanswered(error) from error
     minutes = round(silence.total_seconds() / 60)
     return [replace(run, message=f"{run.state}, but nothing was heard of it for {minutes} minutes") for run in silent]
 
@@ -111,7 +112,3 @@ def _was_heard(client: SyncPrefectClient, run: StoppedRun, since: datetime, unti
         "limit": 1,
     }
     return bool(client.request("POST", "/events/filter", json=asked).json()["total"])
-
-
-def _unanswered(error: httpx.TransportError) -> CloudUnavailable:
-    return CloudUnavailable(f"no Prefect server answers: {error}", "name it: PREFECT_API_URL=http://127.0.0.1:4200/api")

@@ -15,8 +15,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.flow_runs import resume_flow_run
 from prefect.input import keyset_from_paused_state
 
+from ferry.prefect_address import unanswered
 from migration.decision import SETTLING
-from migration.errors import CloudUnavailable, InvalidInput
+from migration.errors import InvalidInput
 
 _SUSPENDED = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Suspended"])))
 
@@ -41,9 +42,7 @@ def find_waiting_runs() -> list[WaitingRun]:
                 for run in runs
             ]
     except httpx.TransportError as error:
-        raise CloudUnavailable(
-            f"no Prefect server answers: {error}", "name it: PREFECT_API_URL=http://127.0.0.1:4200/api"
-        ) from error
+        raise unanswered(error) from error
 
 
 def find_waiting_run(word: str) -> WaitingRun:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +16,13 @@ from image_download.verify import finished_downloads
 from image_export.export import recorded_export
 from migration.artifact import Artifact
 from migration.catalogue import accept_links
-from migration.errors import InvalidInput, MigrationError
+from migration.errors import InvalidInput
 from migration.let_go import accept_fingerprint
-from migration.run import run
 from migration.workspace import Workspace
 from private_cloud.boot_in_workspace import STEP as BOOT_STEP
 from private_cloud.boot_in_workspace import RecordedBoot
 from private_cloud.bundle.contents import Bundle, Contents, Item
+from report.versions import package_versions, qemu_img_version
 
 _REPORTS = ("report.md", "report.json", "report.html")
 
@@ -104,12 +102,9 @@ def find_provenance(workspace: Workspace, artifacts: Sequence[Artifact]) -> dict
 
 def find_versions() -> dict[str, str]:
     """Return the versions of all that had a part in it; what is not installed is left out."""
-    versions = {"python": platform.python_version()}
-    for package in ("ferry-migration", "prefect", "oss2", "aliyun-python-sdk-ecs", "pydantic", "isal"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    with contextlib.suppress(MigrationError, IndexError):
-        versions["qemu-img"] = run(["qemu-img", "--version"]).splitlines()[0].removeprefix("qemu-img version ")
+    packages = ("ferry-migration", "prefect", "oss2", "aliyun-python-sdk-ecs", "pydantic", "isal")
+    installed = package_versions(dict(zip(packages, packages, strict=True)))
+    versions = {"python": platform.python_version(), **installed, **qemu_img_version()}
     try:
         import guestfs  # noqa: PLC0415  # of the distribution, and not everywhere
     except ImportError:

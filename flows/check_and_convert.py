@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
+
+from prefect.futures import PrefectFuture
 
 from flows.converting import convert_disks
 from flows.deciding import ask, known_answer
@@ -76,17 +79,26 @@ def _describe(verdict: Verdict | None) -> str:
     return describe_mismatch(verdict) if verdict is not None else "/etc/fstab does not match the exported disks"
 
 
-def _plan_repair(draft: Draft, targets: tuple[Target, ...], running: RunningTasks) -> Repair:
-    report = draft.report
+def _result_of(look: PrefectFuture[Any], draft: Draft, running: RunningTasks) -> Any:
+    """Return what a look into the guest came to; that nobody could look goes into the report, and is raised.
+
+    It runs in a thread: a signal that arrives while libguestfs calls back into Python is lost in the binding, and a
+    cancelled run would go on. The main thread only waits, and `running.stop` ends the appliance.
+    """
+    running.add([look])
     try:
-        # In a thread, as in _examine.
-        [future] = running.add([plan_repair.submit(report.disks, report.image, targets, running.stop, draft.clock)])
-        plan: Repair = future.result()
+        return look.result()
     except Interrupted:
         raise
     except MigrationError as error:
         draft.add(not_examined=str(error))
         raise
+
+
+def _plan_repair(draft: Draft, targets: tuple[Target, ...], running: RunningTasks) -> Repair:
+    report = draft.report
+    look = plan_repair.submit(report.disks, report.image, targets, running.stop, draft.clock)
+    plan: Repair = _result_of(look, draft, running)
     log.info("%s", render_text(plan.before))
     return plan
 
@@ -96,15 +108,12 @@ def _examine(
 ) -> MigrationError | None:
     """Add the verdict to the report; return the reason to stop here, where the operator wants one."""
     report = draft.report
+    look = check_fstab.submit(report.disks, report.image, targets, running.stop, draft.clock)
     try:
-        # In a thread: a signal that arrives while libguestfs calls back into Python is lost in the binding, and a
-        # cancelled run would go on. The main thread only waits, and `stop` ends the appliance.
-        [future] = running.add([check_fstab.submit(report.disks, report.image, targets, running.stop, draft.clock)])
-        verdict = future.result()
+        verdict: Verdict = _result_of(look, draft, running)
     except Interrupted:
         raise
     except MigrationError as error:  # a Windows image, an unreadable disk, no appliance: we could not look
-        draft.add(not_examined=str(error))
         if on_fstab_mismatch == "fail":
             return error
         log.warning("The guest could not be examined, so whether it boots is unknown: %s", error)
@@ -128,17 +137,9 @@ def _repair(
     Raises `FindingsRemain` where errors are left, unless they were to be expected, and why we could not look or
     write: unknown is not repaired.
     """
-    try:
-        # In a thread, as in _examine.
-        [future] = running.add(
-            [repair_fstab.submit(workspace, draft.report.disks, draft.report.image, targets, running.stop, draft.clock)]
-        )  # fmt: skip
-        repair: Repair = future.result()
-    except Interrupted:
-        raise
-    except MigrationError as error:
-        draft.add(not_examined=str(error))
-        raise
+    report = draft.report
+    look = repair_fstab.submit(workspace, report.disks, report.image, targets, running.stop, draft.clock)
+    repair: Repair = _result_of(look, draft, running)
     log.info("%s", render_repair(repair))
     verdict = repair.after or repair.before
     draft.add(repair=repair, verdict=verdict)

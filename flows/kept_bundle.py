@@ -5,13 +5,13 @@ Its report differs from run to run, so that for `make_bundle` it would be anothe
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from migration.artifact import Artifact
 from migration.workspace import Workspace
 from private_cloud.bundle.contents import Bundle, BundleSettings
+from private_cloud.bundle.make import is_as_made
 
 STEP = "bundle-of-run"
 
@@ -30,10 +30,7 @@ def find_kept_bundle(workspace: Workspace, settings: BundleSettings, artifacts: 
     known = workspace.journal.get(STEP, KeptBundle)
     if known is None or (known.settings, known.images) != (settings, _digests(artifacts)):
         return None
-    found = [*known.bundle.path.glob("manifest.json"), *sorted(known.bundle.path.glob("*/manifest.json"))]
-    if not found or hashlib.sha256(found[0].read_bytes()).hexdigest() != known.bundle.manifest_sha256:
-        return None
-    return known.bundle
+    return known.bundle if is_as_made(known.bundle) else None
 
 
 def remember_bundle(

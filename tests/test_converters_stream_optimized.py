@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import struct
 import threading
 from pathlib import Path
@@ -11,79 +10,13 @@ import pytest
 
 from converters.extents import Extent, find_extents, open_extents
 from converters.grains import BATCH
-from converters.qemu_img import ImageFile, check, no_share, prove_equal, read_virtual_size
+from converters.qemu_img import ImageFile, no_share, prove_equal
 from converters.stream_optimized import write_stream_optimized
 from converters.vmdk_layout import GRAIN, SECTOR, TABLE
 from migration.disk import DiskFormat
-from migration.errors import Interrupted, InvalidInput, NoSpace, SourceChanged
+from migration.errors import Interrupted, InvalidInput, NoSpace
 from migration.run import run
-
-CHUNK = 1 << 20
-
-
-def noise(length: int, seed: int = 20) -> bytes:
-    return random.Random(seed).randbytes(length)
-
-
-def make_raw(path: Path, size: int, *stretches: tuple[int, bytes]) -> ImageFile:
-    """Make a RAW disk of holes with `stretches` in it, by where they start."""
-    with path.open("wb") as file:
-        file.truncate(size)
-        for start, data in stretches:
-            file.seek(start)
-            file.write(data)
-        assert file.seek(0, 2) == size
-    return ImageFile(path=path, format=DiskFormat.RAW)
-
-
-def write(source: ImageFile, target: Path, base: Path | None = None) -> ImageFile:
-    extents = find_extents(source, base)
-    assert extents is not None
-    write_stream_optimized(target, extents, read_virtual_size(source))
-    return ImageFile(path=target, format=DiskFormat.VMDK)
-
-
-def read_by_libvmdk(path: Path) -> bytes:
-    """Read it by a library that shares no code with QEMU either, where it is installed (libvmdk-python)."""
-    pyvmdk = pytest.importorskip("pyvmdk")
-    handle = pyvmdk.handle()
-    handle.open(str(path))
-    handle.open_extent_data_files()
-    content = b"".join(iter(lambda: handle.read_buffer(CHUNK), b""))
-    handle.close()
-    return content
-
-
-DISKS = [
-    pytest.param(GRAIN, [], id="one grain of zeros"),
-    pytest.param(SECTOR, [(0, b"x" * SECTOR)], id="one sector"),
-    pytest.param(GRAIN + SECTOR, [(GRAIN, b"x" * SECTOR)], id="a last grain of one sector"),
-    pytest.param(TABLE, [(TABLE - SECTOR, b"x" * SECTOR)], id="a full table"),
-    pytest.param(3 * TABLE + 5 * SECTOR, [(10, b"boot"), (2 * TABLE - 1, b"ab"), (3 * TABLE, b"end")], id="tables"),
-    pytest.param(2 * TABLE, [(5 * GRAIN + 100, noise(300_000))], id="what does not deflate"),
-    pytest.param(40 * GRAIN, [(0, bytes(20 * GRAIN)), (20 * GRAIN, b"a" * GRAIN)], id="zeros that are no hole"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("size", "stretches"), DISKS)
-def test_qemu_finds_the_same_bytes(size: int, stretches: list[tuple[int, bytes]], tmp_path: Path) -> None:
-    source = make_raw(tmp_path / "disk.raw", size, *stretches)
-    made = write(source, tmp_path / "disk.vmdk")
-    prove_equal(source, made, on_share=no_share, stop=None)
-    check(made, stop=None)
-
-
-@pytest.mark.parametrize(("size", "stretches"), DISKS)
-def test_libvmdk_finds_the_same_bytes(size: int, stretches: list[tuple[int, bytes]], tmp_path: Path) -> None:
-    source = make_raw(tmp_path / "disk.raw", size, *stretches)
-    assert read_by_libvmdk(write(source, tmp_path / "disk.vmdk").path) == source.path.read_bytes()
-
-
-def test_disk_with_random_holes(tmp_path: Path) -> None:
-    dice = random.Random(5)
-    stretches = [(dice.randrange(0, 6 * TABLE - 90_000), dice.randbytes(dice.randrange(1, 90_000))) for _ in range(60)]
-    source = make_raw(tmp_path / "disk.raw", 6 * TABLE, *stretches)
-    prove_equal(source, write(source, tmp_path / "disk.vmdk"), on_share=no_share, stop=None)
+from tests.test_converters_vmdk import make_raw, noise, write
 
 
 def test_a_repaired_layer_is_read_through_to_its_base(tmp_path: Path) -> None:
@@ -91,7 +24,7 @@ def test_a_repaired_layer_is_read_through_to_its_base(tmp_path: Path) -> None:
     layer = ImageFile(path=tmp_path / "disk.repaired.qcow2", format=DiskFormat.QCOW2)
     run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base.path, "-F", "raw", layer.path])
     run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 64k 100k", "-c", "write -z 1M 64k", layer.path])
-    made = write(layer, tmp_path / "disk.vmdk", base.path)
+    made = write(write_stream_optimized, layer, tmp_path / "disk.vmdk", base.path)
     prove_equal(layer, made, on_share=no_share, stop=None)
 
 
@@ -104,7 +37,7 @@ def test_compressed_clusters_have_no_place_in_a_file(tmp_path: Path) -> None:
 
 def test_file_is_a_stream_with_everything_where_the_format_wants_it(tmp_path: Path) -> None:
     source = make_raw(tmp_path / "disk.raw", 2 * TABLE, (0, b"a" * GRAIN), (TABLE + 3 * GRAIN, b"b"))
-    data = write(source, tmp_path / "disk.vmdk").path.read_bytes()
+    data = write(write_stream_optimized, source, tmp_path / "disk.vmdk").path.read_bytes()
     header, footer = data[:SECTOR], data[-2 * SECTOR : -SECTOR]
     assert header[:12] == b"KDMV" + struct.pack("<II", 3, 0x30001)
     assert struct.unpack_from("<Q", header, 56) == (2**64 - 1,), "the directory is at the end"
@@ -123,16 +56,6 @@ def test_file_is_a_stream_with_everything_where_the_format_wants_it(tmp_path: Pa
         ("grain", 0), ("marker", 1), ("grain", (TABLE + 3 * GRAIN) // SECTOR), ("marker", 1),
         ("marker", 2), ("marker", 3), ("marker", 0),
     ]  # fmt: skip
-
-
-def test_disk_that_becomes_shorter_is_noticed(tmp_path: Path) -> None:
-    source = make_raw(tmp_path / "disk.raw", TABLE, (0, noise(TABLE)))
-    extents = find_extents(source)
-    assert extents is not None
-    with source.path.open("r+b") as file:
-        file.truncate(TABLE // 2)
-    with pytest.raises(SourceChanged, match="ends before"):
-        write_stream_optimized(tmp_path / "disk.vmdk", extents, TABLE)
 
 
 def test_stop_ends_it_between_two_batches(tmp_path: Path) -> None:

@@ -20,26 +20,15 @@ import yaml
 
 from migration.run import run
 from tests.conftest import write_raw
-from tests.glance_proxy import GlanceProxy, glance_proxy, hold
-from tests.glance_service import CLOUD, Glance, reason_to_skip, run_glance
+from tests.glance_fixtures import box, real
+from tests.glance_proxy import GlanceProxy, hold
+from tests.glance_service import CLOUD, Glance
+
+__all__ = ["box", "real"]
 
 Done = subprocess.CompletedProcess[str]
 MIB = 1024**2
 PASSWORD = "correct-horse-battery"
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glance]:
-    if reason := reason_to_skip():
-        pytest.skip(reason)
-    with run_glance(tmp_path_factory.mktemp("glance")) as running:
-        yield running
-
-
-@pytest.fixture
-def box(real: Glance) -> Iterator[GlanceProxy]:
-    with glance_proxy(real.port) as running:
-        yield running
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from migration.artifact import Artifact
 from migration.disk import DiskFormat, DiskRole
 from migration.workspace import open_workspace
 from private_cloud.bundle.contents import Bundle, BundleSettings
+from private_cloud.bundle.far_side.names import volume_name
 
 SETTINGS = BundleSettings(name="web")
 IMAGE = Artifact(
@@ -19,7 +20,7 @@ IMAGE = Artifact(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("volume", ["", "web1"], ids=["one folder", "volumes"])
+@pytest.mark.parametrize("volume", ["", volume_name(1)], ids=["one folder", "volumes"])
 def test_bundle_of_the_same_images_is_found_until_its_manifest_is_another(volume: str, tmp_path: Path) -> None:
     manifest = tmp_path / "bundles" / "web" / volume / "manifest.json"
     manifest.parent.mkdir(parents=True)

@@ -21,25 +21,14 @@ from private_cloud.glance_properties import SHA256, GlanceImage, guest_propertie
 from private_cloud.glance_service import ImageService, StoredImage, open_image_service
 from private_cloud.machine import Firmware
 from tests.conftest import write_raw
-from tests.glance_proxy import GlanceProxy, cut, glance_proxy, hold, lose_answer, says
-from tests.glance_service import CLOUD, Glance, reason_to_skip, run_glance
+from tests.glance_fixtures import box, real
+from tests.glance_proxy import GlanceProxy, cut, hold, lose_answer, says
+from tests.glance_service import CLOUD, Glance, run_glance
+
+__all__ = ["box", "real"]
 
 MIB = 1024**2
 SIZE = 24 * MIB  # more than sockets and proxies hold back
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glance]:
-    if reason := reason_to_skip():
-        pytest.skip(reason)
-    with run_glance(tmp_path_factory.mktemp("glance")) as running:
-        yield running
-
-
-@pytest.fixture
-def box(real: Glance) -> Iterator[GlanceProxy]:
-    with glance_proxy(real.port) as running:
-        yield running
 
 
 @pytest.fixture

@@ -144,17 +144,18 @@ def _request_digest(items: Sequence[Item], contents: Contents, settings: BundleS
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
+def is_as_made(bundle: Bundle) -> bool:
+    """Return whether the bundle's manifest lies where it was made, as it was made."""
+    manifest = bundle.path / MANIFEST
+    if not manifest.is_file():
+        manifest = bundle.path / volume_name(1) / MANIFEST
+    is_ours = manifest.is_file() and not bundle.path.is_symlink()
+    return is_ours and hashlib.sha256(manifest.read_bytes()).hexdigest() == bundle.manifest_sha256
+
+
 def _find_again(final: Path, known: RecordedBundle | None, request: str, progress: Progress) -> Bundle:
     """Return the bundle that has the name already, if it is what was asked for."""
-    manifest = final / MANIFEST
-    if not manifest.is_file():
-        manifest = final / volume_name(1) / MANIFEST
-    is_ours = known is not None and known.bundle.path == final and manifest.is_file() and not final.is_symlink()
-    if (
-        known is None
-        or not is_ours
-        or hashlib.sha256(manifest.read_bytes()).hexdigest() != known.bundle.manifest_sha256
-    ):
+    if known is None or known.bundle.path != final or not is_as_made(known.bundle):
         raise InvalidInput(f"{final} is there already, and is no bundle of this workspace", "choose another --name")
     if known.request != request:
         raise InvalidInput(
