@@ -327,7 +327,7 @@ def test_repair_converts_the_layers_and_shows_what_changed(
     before = [sha256(disk.path) for disk in demo_disks]
     given = {
         "workspace": str(tmp_path / "w"), "disks": [str(disk.path) for disk in demo_disks[:2]],
-        "on_fstab_mismatch": "repair",
+        "on_fstab_mismatch": "repair", "shrink": False,
     }  # fmt: skip
     run = start(prefect_server, given, name="prepare-test-image")
     state, message = prefect_server.wait_for(run, "COMPLETED", "FAILED", "CRASHED", seconds=500)
