@@ -21,11 +21,11 @@ KVM = Path("/dev/kvm")
 PROOF_TIMEOUT = 5.0  # seconds
 
 _PASSWORD = 0x2A  # what the sector writes; QEMU's isa-debug-exit turns n into the exit status 2n + 1
-_EXIT_STATUS = 2 * _PASSWORD + 1
+PROVEN = 2 * _PASSWORD + 1
 
 # mov dx, 0xf4; mov al, _PASSWORD; out dx, al; then halt for ever, should nobody listen at that port.
-_PROGRAM = bytes([0xBA, 0xF4, 0x00, 0xB0, _PASSWORD, 0xEE, 0xFA, 0xF4, 0xEB, 0xFD])
-BOOT_SECTOR = _PROGRAM.ljust(510, b"\0") + b"\x55\xaa"
+PROGRAM = bytes([0xBA, 0xF4, 0x00, 0xB0, _PASSWORD, 0xEE, 0xFA, 0xF4, 0xEB, 0xFD])
+BOOT_SECTOR = PROGRAM.ljust(510, b"\0") + b"\x55\xaa"
 
 _lock = threading.Lock()
 _given_up: list[str] = []  # reasons found later than the proof, by a guest that did not start
@@ -78,7 +78,7 @@ def run_proof(accelerator: str) -> None:
     with tempfile.TemporaryDirectory(prefix="ferry-kvm-") as directory:
         sector = Path(directory, "boot-sector")
         sector.write_bytes(BOOT_SECTOR)
-        run(proof_argv(sector, accelerator), timeout=PROOF_TIMEOUT, ok=(_EXIT_STATUS,))
+        run(proof_argv(sector, accelerator), timeout=PROOF_TIMEOUT, ok=(PROVEN,))
 
 
 def _reason_against() -> str:

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
+from migration.acceleration import BOOT_SECTOR, PROGRAM, PROVEN, proof_argv
 from private_cloud.firmware import OVMF
 from private_cloud.machine import Firmware, controller_words, disk_device
 from private_cloud.shell import Assignments, header
 from private_cloud.virtual_machine import Nic, VirtualMachine
 
+# KVM may be there and let no guest run, or let it hang; QEMU falls back by itself only where it is missing.
+_PROBE = """\
+kvm_works() {{
+  folder=$(mktemp -d) || return 1
+  {{ printf '{program}'; head -c {gap} /dev/zero; printf '{signature}'; }} > "$folder/sector"
+  status=0
+  (cd "$folder" && exec timeout -k 1 5 {argv}) < /dev/null > /dev/null 2>&1 || status=$?
+  rm -rf -- "$folder"
+  [ "$status" -eq {proven} ]
+}}
+"""
+
 _SCRIPT = """\
 {header}
+{probe}
 keep=-snapshot
 case ${{1:-}} in
   '') ;;
@@ -25,11 +40,15 @@ echo "The serial console of {name}; Ctrl-A X ends the machine." >&2
 images=$(printf %s "$images" | sed 's/,/,,/g') # a comma ends a value in QEMU's option language
 set -- -name {name} -machine {chipset},graphics=off -cpu max,la57=off -smp {cpus} -m {memory} \\
   -no-user-config -nodefaults -vga std -display none -serial mon:stdio
-if [ -n "${{ACCEL:-}}" ]; then
-  set -- "$@" -accel "$ACCEL"
-else
-  set -- "$@" -accel kvm -accel tcg
+if [ -z "${{ACCEL:-}}" ]; then
+  if kvm_works; then
+    ACCEL=kvm
+  else
+    ACCEL=tcg
+    echo "KVM runs no guest here: this is emulation, which is many times slower." >&2
+  fi
 fi
+set -- "$@" -accel "$ACCEL"
 {uefi}set -- "$@" -netdev "user,id=net-0${{SSH_PORT:+,hostfwd=tcp:127.0.0.1:$SSH_PORT-:22}}" -device {nic}
 {disks}
 exec qemu-system-x86_64 "$@" $keep
@@ -67,9 +86,13 @@ def render_qemu_script(machine: VirtualMachine, images: str) -> str:
     return _SCRIPT.format(
         header=header(
             f"Runs the machine {machine.name} with QEMU, its console in this terminal.",
-            Assignments(ACCEL="kvm, else tcg (emulation)", SSH_PORT="no port here leads to the guest's port 22"),
+            Assignments(
+                ACCEL="kvm where that runs a guest, else tcg (emulation)",
+                SSH_PORT="no port here leads to the guest's port 22",
+            ),
             images,
         ),
+        probe=_probe(),
         name=name,
         chipset=machine.chipset,
         cpus=machine.cpus,
@@ -79,6 +102,20 @@ def render_qemu_script(machine: VirtualMachine, images: str) -> str:
         disks=(f'set -- "$@" {controller}\n' if controller else "")
         + "\n".join(_disk(machine, number) for number in range(len(machine.disks))),
     )
+
+
+def _probe() -> str:
+    return _PROBE.format(
+        program=_octal(PROGRAM),
+        gap=len(BOOT_SECTOR) - len(PROGRAM) - 2,
+        signature=_octal(BOOT_SECTOR[-2:]),
+        argv=shlex.join(proof_argv(Path("sector"), "kvm")),
+        proven=PROVEN,
+    )
+
+
+def _octal(code: bytes) -> str:
+    return "".join(f"\\{byte:03o}" for byte in code)
 
 
 def _disk(machine: VirtualMachine, number: int) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from converters.convert import convert_file
 from demo.guest_image import make_demo_guest
-from migration.acceleration import kvm_works
+from migration.acceleration import BOOT_SECTOR, PROVEN
 from migration.disk import DiskFormat
 from migration.run import run
 from migration.target import Target
@@ -65,6 +65,24 @@ def test_writes_are_kept_and_ports_and_emulation_had_where_that_is_asked_for(tmp
     assert any(word.endswith("file=/elsewhere/system.qcow2") for word in argv)
 
 
+@pytest.mark.parametrize(
+    ("answer", "accelerator"),
+    [
+        pytest.param(f"exit {PROVEN}", "kvm", id="ran"),
+        pytest.param("exit 1", "tcg", id="died"),
+        pytest.param("exec sleep 60", "tcg", id="hung"),
+    ],
+)
+def test_kvm_is_used_where_it_ran_a_boot_sector(
+    answer: str, accelerator: str, tmp_path: Path, fake_tool: ToolMaker
+) -> None:
+    probe = f"cp sector {tmp_path}/sector; {answer}"
+    fake_tool("qemu-system-x86_64", f'case "$*" in *isa-debug-exit*) {probe} ;; esac; printf "%s\\n" "$@"')
+    argv = started(write_script(Platform.QEMU, make_machine(tmp_path / "images"), tmp_path / "definitions"))
+    assert [argv[at + 1] for at, word in enumerate(argv) if word == "-accel"] == [accelerator]
+    assert (tmp_path / "sector").read_bytes() == BOOT_SECTOR
+
+
 def test_other_words_are_refused(tmp_path: Path) -> None:
     script = write_script(Platform.QEMU, make_machine(tmp_path / "images"), tmp_path / "definitions")
     with pytest.raises(subprocess.CalledProcessError) as caught:
@@ -117,6 +135,6 @@ def test_demo_server_boots_right_away_and_its_images_stay_as_they_are(tmp_path: 
             raise _Booted
 
     with pytest.raises(_Booted):
-        run(["env", *([] if kvm_works() else ["ACCEL=tcg"]), "sh", script], on_line=listen, timeout=540)
+        run(["sh", script], on_line=listen, timeout=540)
     for image in images:
         assert hashlib.sha256(image.path.read_bytes()).hexdigest() == image.sha256
