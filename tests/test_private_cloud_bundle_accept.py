@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,7 @@ def test_request_can_be_typed_by_hand(tmp_path: Path) -> None:
         "ferry-resend 1\nbundle {}\nimages/system.qcow2 0\n", "ferry-resend 1\nbundle {}\nimages/system.qcow2 11\n",
         "ferry-resend 1\nbundle {}\nimages/system.qcow2 x\n",
         "ferry-resend 1\nbundle {}\nimages/system.qcow2 1-999999999\n",
+        "ferry-resend 1\nbundle {}\n", "ferry-resend 1\nbundle {}\nimages/system.qcow2 7-3\n",
         "ferry-resend 1\nbundle 00000000000000000000000000000000\n", "ferry-resend 1\nbundle {}\n\xff 1\n",
     ],
 )  # fmt: skip
@@ -150,6 +152,23 @@ def test_volumes_are_put_together_one_disc_after_the_other(tmp_path: Path) -> No
         assert sha256(far / path) == sha256(tmp_path / "workspace" / path)
     assert not list(far.rglob("*.partial"))
     assert (far / SYSTEM).stat().st_size == 9 * CHUNK + 1000
+
+
+def test_volumes_that_are_still_to_come_are_no_damage(tmp_path: Path) -> None:
+    made = bundle_of(tmp_path / "workspace", tmp_path / "near", split=1_500_000)
+    disc = made.path / "volume-001"
+    argv: list[str | Path] = [
+        sys.executable,
+        disc / "verify.py",
+        "--request",
+        tmp_path / "request",
+        "--assemble",
+        tmp_path / "far",
+    ]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "NOT WHOLE YET" in done.stdout
+    assert "go on with the next volume" in done.stdout
 
 
 def first_disc_of_system(made: Path) -> Path:

@@ -79,6 +79,11 @@ def test_second_run_finds_the_bundle_and_leaves_it_alone(tmp_path: Path) -> None
     assert {path: path.stat().st_mtime_ns for path in first.path.rglob("*")} == before
 
 
+def test_bundle_inside_its_own_workspace_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="would lie in the workspace"):
+        bundle_of(tmp_path / "workspace", tmp_path / "workspace" / "bundles")
+
+
 def test_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "near/web1").mkdir(parents=True)
     (tmp_path / "near/web1/mine").write_text("mine")

@@ -80,6 +80,11 @@ def make_bundle(
     if settings.sign is not None:
         check_key(settings.sign)
     final = output.expanduser().absolute() / settings.name
+    if final.resolve().is_relative_to(workspace.path.resolve()):
+        raise InvalidInput(
+            f"{final}: the bundle would lie in the workspace that it is made of, and go with it",
+            "choose another folder",
+        )
     partial = final.with_name(f"{settings.name}.partial")
     with storage_errors(final), open_kept(workspace, settings.name) as kept:
         items = tuple(sorted(_take_in(contents, kept, settings, stop), key=_reading_order))

@@ -70,6 +70,10 @@ def read_request(path: Path) -> Request:
                 f"{path}: {line!r} is no request", "it is a file's path and its chunks: images/a.raw 3,5-7"
             )
         chunks[name] = tuple(dict.fromkeys((*chunks.get(name, ()), *_parse_numbers(numbers))))
+    if not chunks:
+        raise InvalidInput(
+            f"{path}: it asks for nothing", "below the fingerprint, name a file in each line: images/a.raw 3,5-7"
+        )
     return Request(digest, chunks)
 
 
@@ -77,6 +81,8 @@ def _parse_numbers(text: str) -> list[int]:
     numbers: list[int] = []
     for part in filter(None, text.replace(" ", "").split(",")):
         first, _, last = part.partition("-")
+        if int(last or first) < int(first):
+            raise InvalidInput(f"{part} counts backwards", "write the lower number first")
         if int(last or first) - int(first) > 1 << 24:
             raise InvalidInput(f"{part} are more chunks than any file has", "check the numbers")
         numbers += [number - 1 for number in range(int(first), int(last or first) + 1)]

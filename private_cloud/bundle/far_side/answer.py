@@ -14,7 +14,7 @@ def request_text(look: Look) -> str:
     return "\n".join(lines) + "\n"
 
 
-def report(look: Look, as_json: bool, request: str) -> None:
+def report(look: Look, as_json: bool, request: str, assembling: bool) -> None:
     """Print what was found, and write the request."""
     problems = sorted(look.problems, key=lambda one: (one.path, one.chunk, one.kind))
     if look.wanted:
@@ -55,6 +55,9 @@ def report(look: Look, as_json: bool, request: str) -> None:
         print("%s: %s%s%s: %s" % (one.kind, shown(one.path), chunk, volume, one.detail))
     if look.code == WHOLE:
         print("WHOLE: every chunk that was asked for is proven, %s" % size_text(look.proven))
+    elif assembling and all(one.kind == "MISSING" for one in problems):
+        print("NOT WHOLE YET: %s are proven, nothing is damaged; go on with the next volume" % size_text(look.proven))
+        print("if there is none: ferry bundle --resend %s" % shown(request))
     else:
         print("NOT WHOLE: %d problem(s), %s proven" % (len(problems), size_text(look.proven)))
         if look.wanted:

@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
         look.digest = look.manifest.digest if look.manifest else ""
     if asked and not look.digest.startswith(asked[:32]):
         look.blame("FINGERPRINT", MANIFEST, "it is %s, and not the one that was read to you" % fingerprint(look.digest))
-    report(look, options.json, options.request)
+    report(look, options.json, options.request, options.assemble is not None)
     return look.code
 
 
