@@ -48,6 +48,14 @@ shrink_option = click.option(
 )
 
 
+def one_flag(**flags: bool) -> str | None:
+    """Return the name of the one flag that is set, None if none is. Raises `click.UsageError` for more than one."""
+    given = [name for name, is_set in flags.items() if is_set]
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(f'--{name}' for name in given)} exclude each other")
+    return given[0] if given else None
+
+
 def workspace_option(*, required: bool) -> Callable[[F], F]:
     """Return `--workspace`."""
     return click.option(

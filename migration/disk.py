@@ -131,6 +131,12 @@ def parse_disk_argument(argument: str) -> tuple[DiskRole, str, Path]:
     else:
         path = Path(argument)
         match = _ROLE_IN_NAME.search(path.name)
+        if match is None and rest and not path.exists():
+            xvda, xvdb = (shlex.quote(f"{name}={rest}") for name in ("xvda", "xvdb"))
+            raise InvalidInput(
+                f"{device!r} is no disk of a guest",
+                f"say which it is: {xvda} for the system disk, {xvdb} for a data disk",
+            )
         if match is None:
             message = f"{path.name}: cannot tell from the name which disk of the guest this is"
             system, data = (shlex.quote(f"{name}={argument}") for name in ("xvda", "xvdb"))

@@ -177,7 +177,10 @@ def test_wrong_words_are_told_to_programs_too(words: list[str], tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "named"),
-    [(["i-bp1xyz", "--bucket", BUCKET], "image_id"), (["m-bp1x", "--bucket", "My_Bucket"], "bucket")],
+    [
+        pytest.param(["i-bp1xyz", "--bucket", BUCKET], "image_id", id="image"),
+        pytest.param(["m-bp1x", "--bucket", "My_Bucket"], "bucket", id="bucket", marks=pytest.mark.exhaustive),
+    ],
 )
 def test_run_refuses_wrong_words_as_every_command_does(
     small_cloud: EmulatedCloud, tmp_path: Path, wrong: list[str], named: str
@@ -256,6 +259,10 @@ def wait_for_download(cloud: EmulatedCloud) -> None:
         pytest.param(["check-fstab", "--undo"], 2, "no disks given", id="undo-of-nothing"),
         pytest.param(["convert"], 2, "say what to convert", id="nothing-to-convert"),
         pytest.param(["decide"], 2, "which Prefect server?", id="decide-without-a-server"),
+        pytest.param(["decide", "run", "--repair", "--abandon"], 2, "exclude each other", id="two-decisions"),
+        pytest.param(["decide", "run", "--note", "so"], 2, "go with a decision", id="note-on-no-decision"),
+        pytest.param(["report", "-w", "{tmp}", "--html", "--json"], 2, "exclude each other", id="two-forms"),
+        pytest.param(["convert", "system=a.raw"], 2, "'system' is no disk", id="role-for-a-device"),
         pytest.param(["resume"], 2, "which Prefect server?", id="resume-without-a-server"),
         pytest.param(
             ["run", "m-1", "-b", "b", "-r", "cn-hangzhou", "-w", "{tmp}", "--target", "virtio", "--target", "floppy"],
@@ -315,6 +322,31 @@ def test_convert_makes_proven_images_without_a_workspace(tmp_path: Path) -> None
         subprocess.run(["qemu-img", "compare", tmp_path / "system.raw", image["path"]], check=True, capture_output=True)
 
 
+def test_interrupted_conversion_without_a_workspace_says_what_is_left(tmp_path: Path) -> None:
+    write_raw(tmp_path / "system.raw", 8 << 20)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "qemu-img").write_text(f"#!/bin/sh\nkill -INT $(cat {tmp_path}/pid)\nexec sleep 60\n")
+    (tools / "qemu-img").chmod(0o755)
+    words: list[str | Path] = ["convert", tmp_path / "system.raw", "--no-shrink", "-o", tmp_path / "out"]
+    argv: list[str | Path] = [
+        "sh",
+        "-c",
+        f'echo $$ > {tmp_path}/pid; exec "$@"',
+        "sh",
+        sys.executable,
+        "-m",
+        "ferry",
+        *words,
+    ]
+    path = f"{tools}:{os.environ['PATH']}"
+    done = subprocess.run(argv, env=environment() | {"PATH": path}, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "goes on from here" not in done.stderr
+    assert "images that were finished are whole and stay" in done.stderr
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_doctor_names_what_it_found_and_no_key(small_cloud: EmulatedCloud) -> None:
     done = ferry("doctor", "--json", cloud=small_cloud)
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
@@ -337,6 +369,7 @@ def test_doctor_says_how_to_get_what_is_missing(tmp_path: Path) -> None:
 MISSING = "import migration.run; migration.run.SYSTEM_FOLDERS = (); from ferry.main import main; main()"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_check_fstab_exits_0_for_clean_and_1_for_findings(demo_disks: tuple[Disk, ...]) -> None:
     clean = ferry("check-fstab", *(disk.path for disk in demo_disks), "--json")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,9 +62,10 @@ def command(
             found = find_disks(disks)
             _check_requests(found, formats_wanted, compress=compress)
             folder = _make_folder(output or Path.cwd())
-            artifacts = _in_folder(
-                folder, found, formats_wanted, display, compress=compress, shrink=shrink, overwrite=overwrite
-            )
+            with _what_is_left():
+                artifacts = _in_folder(
+                    folder, found, formats_wanted, display, compress=compress, shrink=shrink, overwrite=overwrite
+                )
     show(artifacts, as_json=as_json)
 
 
@@ -108,10 +110,14 @@ def _in_folder(
     from converters.shrink import shrink_disks  # noqa: PLC0415
     from ferry.interruptible import run_interruptible  # noqa: PLC0415
     from migration.scratch import scratch_folder  # noqa: PLC0415
+    from migration.storage import allocated, check_free_space  # noqa: PLC0415
 
     for disk in disks:
         for to in formats:
             check_target(disk, folder, to, overwrite=overwrite)
+    paths = [path for disk in disks for path in (disk.path, disk.base) if path is not None]
+    # Each image asks again for its own part; this is before the first one takes its hour.
+    check_free_space(folder, len(formats) * sum(map(allocated, paths)), "converting all of them")
     with scratch_folder("ferry-trimmed-") as scratch:
         if shrink:
             shrunk = run_interruptible(lambda stop: shrink_disks(disks, scratch, stop=stop))
@@ -122,6 +128,21 @@ def _in_folder(
             return convert_file(disk, folder, to, compress=compress, overwrite=overwrite, progress=progress, stop=stop)
 
         return _convert_all(disks, formats, display, convert)
+
+
+@contextmanager
+def _what_is_left() -> Iterator[None]:
+    """Say of a stop what is true where no journal knows which images are done."""
+    from migration.errors import Interrupted  # noqa: PLC0415
+
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted) as error:
+        raise Interrupted(
+            "stopped",
+            "images that were finished are whole and stay; run it again for the disks that have none yet, or with "
+            "--overwrite for all; with --workspace it would go on by itself",
+        ) from error
 
 
 def _convert_all(

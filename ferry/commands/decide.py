@@ -6,18 +6,20 @@ import json
 
 import click
 
-from ferry.options import json_option
+from ferry.options import json_option, one_flag
 
 
 @click.command()
 @click.argument("run", required=False)
-@click.option("--repair", "choice", flag_value="repair", help="Change what the diff shows, and convert that.")
-@click.option("--convert", "choice", flag_value="convert", help="Convert the disks as they are.")
-@click.option("--abandon", "choice", flag_value="abandon", help="End the run; nothing is converted.")
+@click.option("--repair", is_flag=True, help="Change what the diff shows, and convert that.")
+@click.option("--convert", is_flag=True, help="Convert the disks as they are.")
+@click.option("--abandon", is_flag=True, help="End the run; nothing is converted.")
 @click.option("--by", default="", metavar="NAME", help="Who decides.  [default: you, on this machine]")
 @click.option("--note", default="", help="Why, for the report.")
 @json_option
-def command(run: str | None, choice: str | None, by: str, note: str, *, as_json: bool) -> None:
+def command(
+    run: str | None, by: str, note: str, *, repair: bool, convert: bool, abandon: bool, as_json: bool
+) -> None:  # fmt: skip
     """Answer RUN (its id or name), or show the question; without RUN, list the runs that wait for an answer.
 
     The server is the one that PREFECT_API_URL names.
@@ -26,6 +28,9 @@ def command(run: str | None, choice: str | None, by: str, note: str, *, as_json:
     from ferry.terminal_question import local_user  # noqa: PLC0415
     from migration.errors import InvalidInput  # noqa: PLC0415
 
+    choice = one_flag(repair=repair, convert=convert, abandon=abandon)
+    if choice is None and (by or note):
+        raise InvalidInput("--by and --note go with a decision", "say --repair, --convert or --abandon")
     require_server()
     from ferry.waiting_runs import answer, find_waiting_run, find_waiting_runs  # noqa: PLC0415
 

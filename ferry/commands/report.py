@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from ferry.options import workspace_option
+from ferry.options import one_flag, workspace_option
 
 
 @click.command()
 @workspace_option(required=True)
-@click.option("--html", "form", flag_value="html", help="Print the page instead.")
-@click.option("--json", "form", flag_value="json", help="Print the document for programs instead.")
-@click.option("--markdown", "form", flag_value="markdown", help="Print Markdown instead.")
-def command(workspace: Path, form: str | None) -> None:
+@click.option("--html", is_flag=True, help="Print the page instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print the document for programs instead.")
+@click.option("--markdown", is_flag=True, help="Print Markdown instead.")
+def command(workspace: Path, *, html: bool, as_json: bool, markdown: bool) -> None:
     """Make report.html and report.md of a workspace again, from its report.json.
 
     Printing changes nothing, and goes on beside a run that owns the workspace.
@@ -25,6 +25,7 @@ def command(workspace: Path, form: str | None) -> None:
     from report.page import render_page  # noqa: PLC0415
     from report.write import write_report  # noqa: PLC0415
 
+    form = one_flag(html=html, json=as_json, markdown=markdown)
     report = find_report(workspace)
     if form == "html":
         click.echo(render_page(report), nl=False)
