@@ -36,7 +36,7 @@ from flows.parameters import (
     run_settings,
     workspace_path,
 )
-from flows.stopping import RunningTasks, cancelling_export
+from flows.stopping import RunningTasks, cancelled_with_its_fleet, cancelling_export
 from flows.tasks import export
 from flows.transfer import Transfer
 from image_export.request import ExportRequest
@@ -56,6 +56,7 @@ set_up_logging()
     task_runner=ThreadPoolTaskRunner(max_workers=6),  # type: ignore[arg-type]  # Prefect's own example
 )
 @described
+@cancelled_with_its_fleet
 def export_to_private_cloud(
     image_id: ImageId,
     bucket: Bucket,

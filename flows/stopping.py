@@ -8,15 +8,17 @@ main thread unwinds, the process waits, and is killed after 30 s), so each is gi
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
+from prefect.states import Cancelled
 
 from flows.fleet_run import current_fleet
 from image_export.export import cancel_export
@@ -29,11 +31,33 @@ from migration.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 GRACE = 20  # seconds; Prefect kills a cancelled run's process after 30
 WITHIN_GRACE = Policy(
     first_interval=1, longest_interval=5, read_timeout=5,
     answer_patience=10, lost_reply_patience=10, cancel_patience=10,
 )  # fmt: skip
+
+
+def cancelled_with_its_fleet(function: F) -> F:
+    """Have a migration that stopped because its fleet was cancelled end as Cancelled, not as Failed.
+
+    Prefect cancels the fleet's run alone: what runs in its threads hears of it by our stop, and raises `Interrupted`,
+    as it does to whoever called it here too.
+    """
+
+    @functools.wraps(function)
+    def run(*args: Any, **given: Any) -> Any:
+        try:
+            return function(*args, **given)
+        except Interrupted as error:
+            fleet = current_fleet()
+            if fleet is None or not fleet.is_cancelled:
+                raise
+            return Cancelled(message=f"{error.message}: its fleet was cancelled", data=error)
+
+    return cast("F", run)
 
 
 class RunningTasks:

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -77,10 +78,13 @@ def parameters(cloud: EmulatedCloud, image_id: str, workspace: Path, **more: Any
     }  # fmt: skip
 
 
-def start(server: PrefectServer, given: dict[str, Any], *, name: str = NAME) -> str:
-    """Start a run of the deployment as the UI does, and return its id."""
+def start(
+    server: PrefectServer, given: dict[str, Any], *, name: str = NAME, env: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Start a run of the deployment as the UI does, with `env` besides its own, and return its id."""
     deployment = server.deployment(name)
-    return str(server.ask("POST", f"/deployments/{deployment['id']}/create_flow_run", {"parameters": given})["id"])
+    body = {"parameters": given, "job_variables": {"env": {**deployment["job_variables"]["env"], **env}}}
+    return str(server.ask("POST", f"/deployments/{deployment['id']}/create_flow_run", body)["id"])
 
 
 def sha256(path: Path) -> str:
@@ -124,6 +128,7 @@ def test_literal_command_moves_a_real_server(
     assert "Converting" in logs, "the stages' own lines reach the run"
 
 
+@pytest.mark.exhaustive
 def test_mismatch_stops_before_converting_unless_only_a_warning_is_wanted(
     prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
 ) -> None:
@@ -287,6 +292,7 @@ def test_parameters_are_refused_when_the_run_is_created(prefect_server: PrefectS
     assert "image_id" in command.stdout + command.stderr
 
 
+@pytest.mark.exhaustive
 def test_prepare_test_image_checks_and_converts_what_lies_on_disk(
     prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
 ) -> None:
@@ -301,6 +307,7 @@ def test_prepare_test_image_checks_and_converts_what_lies_on_disk(
     assert "nothing stands in the way" in (tmp_path / "w" / "report.md").read_text()
 
 
+@pytest.mark.exhaustive
 def test_guest_is_judged_for_the_targets_that_were_chosen(
     prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
 ) -> None:

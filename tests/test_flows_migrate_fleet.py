@@ -17,6 +17,7 @@ from migration.run import run as run_program
 from tests.conftest import BUCKET
 from tests.fleet_fixtures import FAMILY, NO_APPLIANCE, image_id, small_cloud
 from tests.prefect_fixtures import PrefectServer, prefect_server
+from tests.test_flows_export_to_private_cloud import start as start_run
 from tests.test_flows_export_to_private_cloud import wait_until
 
 __all__ = ["prefect_server"]
@@ -58,10 +59,7 @@ def parameters(cloud: EmulatedCloud, root: Path, **more: Any) -> dict[str, Any]:
 
 
 def start(server: PrefectServer, given: dict[str, Any]) -> str:
-    deployment = server.deployment(NAME)
-    env = {**deployment["job_variables"]["env"], **NO_APPLIANCE}
-    body = {"parameters": given, "job_variables": {"env": env}}
-    return str(server.ask("POST", f"/deployments/{deployment['id']}/create_flow_run", body)["id"])
+    return start_run(server, given, name=NAME, env=NO_APPLIANCE)
 
 
 def table(root: Path) -> dict[str, Any]:
@@ -155,6 +153,7 @@ def test_two_fleets_share_the_limits_and_leave_each_others_images_alone(
     assert sorted(set(done)) == [image_id(number) for number in range(6)]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_cancelled_fleet_cancels_its_exports_and_is_resumed(prefect_server: PrefectServer, tmp_path: Path) -> None:
     root = tmp_path / "r"
@@ -169,6 +168,8 @@ def test_cancelled_fleet_cancels_its_exports_and_is_resumed(prefect_server: Pref
         assert {task.status for task in cloud.tasks} == {"Deleted"}
         assert set(outcomes(root).values()) == {"stopped"}
         assert len(outcomes(root)) == 4
+        below = prefect_server.ask("POST", "/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}})
+        assert [one["state"]["type"] for one in below] == ["CANCELLED"] * 2
 
         cloud.variants = Variants()
         state, message = prefect_server.wait_for(start(prefect_server, given), *ENDED)
@@ -205,6 +206,7 @@ def test_fleet_keeps_the_last_and_deletes_what_is_home(prefect_server: PrefectSe
         assert sorted(one.image_id for one in find_migrations(root)) == [image_id(2), image_id(3)]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_fleet_without_an_image_or_with_too_many_is_refused(prefect_server: PrefectServer, tmp_path: Path) -> None:
     with small_cloud(tmp_path / "cloud", 3) as cloud:
