@@ -109,6 +109,21 @@ class PrefectPages:
         """The run whose page is shown."""
         return self.browser.driver.current_url.partition("/flow-run/")[2].partition("?")[0]
 
+    def opened_run(self) -> str:
+        """Return the id of the run whose page is shown, once it is; where only a note on it is shown, open it."""
+
+        def look() -> str | None:
+            if self.run_id:
+                return self.run_id
+            links = self.browser.driver.find_elements(
+                "xpath", "//a[contains(@href, '/flow-run/')] | //button[normalize-space()='View run']"
+            )
+            if links:
+                links[-1].click()
+            return None
+
+        return _until(look, PATIENCE, lambda: f"run in\n{self.text}")
+
     def wait_for_state(self, name: str, *, seconds: float) -> None:
         """Wait until the page of a run shows its state as `name`; fails at once where it ends otherwise."""
         ends = {"Completed", "Failed", "Crashed", "Cancelled"} - {name}
@@ -142,8 +157,10 @@ class PrefectPages:
         _until(send, PATIENCE, lambda: f"way to resume in\n{self.text}")
 
     def open_artifact(self, key: str) -> None:
-        """Open an artifact of a run from the list on its page."""
-        self.click(f"//a[contains(@href, '/artifacts/artifact/')][contains(normalize-space(), {json.dumps(key)})]")
+        """Open an artifact of a run from the list on its page, by way of the page of all that had its key."""
+        self.press("Artifacts")
+        self.click(f"//a[contains(@href, '/artifacts/')][contains(normalize-space(), {json.dumps(key)})]")
+        self.click("(//a[contains(@href, '/artifacts/artifact/')])[1]")
 
     def switch(self, title: str) -> None:
         """Turn a switch to its other side."""

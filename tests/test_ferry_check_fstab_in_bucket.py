@@ -83,6 +83,7 @@ def put_demo(cloud: EmulatedCloud, disks: tuple[Disk, ...]) -> str:
     return f"oss://{BUCKET}/{DEMO_IMAGE}"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_object_replaced_in_mid_check_is_told_as_what_it_is(
     demo_cloud: EmulatedCloud, demo_disks: tuple[Disk, ...]

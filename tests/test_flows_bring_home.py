@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow
 ENDED = ("COMPLETED", "FAILED", "CRASHED")
 
 
+@pytest.mark.exhaustive
 def test_mismatch_seen_in_the_bucket_stops_before_the_download(
     prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def decide(server: PrefectServer, *words: str) -> subprocess.CompletedProcess[st
     return server.run("ferry", "decide", *words)
 
 
+@pytest.mark.exhaustive
 def test_question_is_answered_from_the_command_line_and_the_run_goes_on(
     prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
 ) -> None:

@@ -135,6 +135,7 @@ def given(workspace: Path, disks: tuple[Disk, ...], **more: Any) -> dict[str, An
     return {"workspace": str(workspace), "disks": [str(disk.path) for disk in disks], "boot_test": True, **more}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_run_boots_what_it_has_made(
     prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path
@@ -172,6 +173,7 @@ def test_guest_that_passes_the_check_and_does_not_boot_fails_the_run(
     assert "Traceback" not in prefect_server.all_logs(started)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_run_cancelled_while_it_boots_leaves_no_machine(
     prefect_server: PrefectServer, demo_disks: tuple[Disk, ...], tmp_path: Path

@@ -91,7 +91,13 @@ def test_noting_nothing_changes_nothing() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("families", [("ext4", "vfat"), ("xfs", "btrfs")], ids="-and-".join)
+@pytest.mark.parametrize(
+    "families",
+    [
+        pytest.param(("ext4", "vfat"), marks=pytest.mark.exhaustive, id="ext4-and-vfat"),
+        pytest.param(("xfs", "btrfs"), id="xfs-and-btrfs"),
+    ],
+)
 def test_damaged_file_systems_on_data_disks_are_found_and_sound_ones_are_not(
     families: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -113,6 +113,7 @@ def inside(disks: Sequence[Disk]) -> Iterator[guestfs.GuestFS]:
         yield g
 
 
+@pytest.mark.exhaustive
 def test_repair_there_and_back(server: tuple[Disk, ...], tmp_path: Path) -> None:
     before = digests(server)
     with open_workspace(tmp_path / "w") as workspace:
@@ -215,6 +216,7 @@ def planned(content: bytes) -> PlannedRepair:
 TMPFS = "tmpfs /tmp tmpfs\n"
 
 
+@pytest.mark.exhaustive
 def test_full_guest_leaves_no_layer(tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "tree", {"etc/fstab": TMPFS})
     (tmp_path / "disks").mkdir()

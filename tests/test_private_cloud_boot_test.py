@@ -131,6 +131,7 @@ def test_disk_that_is_missing_without_nofail_ends_in_emergency_mode(tmp_path: Pa
     assert sorted(report.failed) == ["/data", "/srv/archive-2023"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(2 * GENEROUS)
 @needs_guest

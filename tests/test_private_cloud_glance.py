@@ -86,7 +86,7 @@ def assert_only(service: ImageService, artifact: Artifact) -> StoredImage:
 @pytest.mark.parametrize(
     ("disk_format", "compress"),
     [
-        pytest.param("raw", False, id="raw"),
+        pytest.param("raw", False, id="raw", marks=pytest.mark.exhaustive),
         pytest.param("qcow2", True, id="qcow2"),
         pytest.param("vmdk", True, id="vmdk-streamOptimized"),
         pytest.param("vmdk", False, id="vmdk-monolithicSparse"),
