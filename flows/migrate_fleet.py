@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 
 from flows.credentials_block import load_credentials
@@ -52,6 +51,7 @@ from flows.parameters import (
 )
 from flows.progress import progress_artifact
 from flows.pruning import CloudOf, plan_pruning, prune
+from flows.shown_text import show_text
 from flows.transfer import Transfer
 from image_export.selection import Selector
 from migration.catalogue import find_migrations
@@ -167,7 +167,8 @@ def _prune(root: Path, depth: int, keep: int, selector: Selector | None, cloud_o
 
 def _end(report: _Report, rows: Sequence[Row], pruned: Sequence[str]) -> dict[str, Any]:
     table, text = report.write(rows, pruned)
-    create_markdown_artifact(text, key="fleet-report", description=f"{table.title}: {table.summary}")
+    kept = str(report.folder / "fleet.md")
+    show_text(text, key="fleet-report", description=f"{table.title}: {table.summary}", kept=kept)
     log.info("%s; the table is %s", table.summary, report.folder / "fleet.md")
     failed = table.of(Outcome.FAILED)
     if failed:

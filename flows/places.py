@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import httpx
 from prefect.concurrency.sync import concurrency
@@ -67,12 +67,14 @@ def _hold_global(stack: ExitStack, name: str, stop: Stop | None) -> None:
         check_stop(stop)
         try:
             # Without `max_retries` Prefect would wait by itself, and could not be stopped meanwhile.
-            stack.enter_context(concurrency(name, max_retries=0, lease_duration=LEASE, strict=False))
+            slot = concurrency(name, max_retries=0, lease_duration=LEASE, strict=False)
+            slot.__enter__()
         except Exception as error:  # noqa: BLE001  # a limit is a courtesy: no work fails for want of one
             if not _is_full(error):
                 log.warning("The limit %s cannot be asked for, going on without it (%s)", name, type(error).__name__)
                 return
         else:
+            stack.callback(_give_back, slot, name)
             return
         if not said:
             said = True
@@ -81,6 +83,14 @@ def _hold_global(stack: ExitStack, name: str, stop: Stop | None) -> None:
             time.sleep(LOOK_EVERY)
         else:
             stop.wait(LOOK_EVERY)
+
+
+def _give_back(slot: AbstractContextManager[None], name: str) -> None:
+    """Leave a place, which falls free by itself should nobody hear of it: the work that was done there is done."""
+    try:
+        slot.__exit__(None, None, None)
+    except Exception as error:  # noqa: BLE001  # a server that is away, most likely
+        log.warning("The limit %s could not be told that a place is free (%s)", name, type(error).__name__)
 
 
 def _is_full(error: Exception) -> bool:

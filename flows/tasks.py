@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import Task, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
@@ -18,6 +17,7 @@ from converters.shrink import Shrink, shrink_in_workspace
 from flows.fleet_run import CONVERSIONS, DOWNLOADS, EXPORTS
 from flows.places import place
 from flows.progress import progress_artifact
+from flows.shown_text import show_text
 from fstab_check.examine import examine_guest
 from fstab_check.repair_guest import plan_guest_repair
 from fstab_check.repair_in_workspace import repair_in_workspace
@@ -217,4 +217,4 @@ def bundle(
 def publish(workspace: Workspace, report: Report) -> None:
     """Write the report into the workspace and show it beside the run."""
     text = write_report(workspace, report)
-    create_markdown_artifact(text, key="migration-report", description=report.title)
+    show_text(text, key="migration-report", description=report.title, kept=str(workspace.report))

@@ -1,0 +1,131 @@
+"""What is done for those who watch fails no run and holds none up, whatever becomes of Prefect's server meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from flows import places, progress, shown_text
+from flows.fleet_run import EXPORTS
+from flows.places import place
+from flows.progress import progress_artifact
+from flows.shown_text import PAUSES, show_text
+
+
+class Server:
+    """Stands for Prefect's client: it keeps what it is told, is away while `is_away`, and silent until `answers`."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.answers = threading.Event()
+        self.answers.set()
+        self.told: list[dict[str, Any]] = []
+
+    def take(self, *_: Any, **told: Any) -> UUID:
+        self.answers.wait(60)
+        if self.is_away:
+            raise httpx.ConnectError("All connection attempts failed")
+        self.told.append(told)
+        return uuid4()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    found = Server()
+    monkeypatch.setattr(progress, "create_progress_artifact", found.take)
+    monkeypatch.setattr(progress, "update_progress_artifact", found.take)
+    monkeypatch.setattr(progress, "INTERVAL", 0.0)
+    monkeypatch.setattr(shown_text, "create_markdown_artifact", found.take)
+    yield found
+    found.answers.set()
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_bar_goes_on_where_it_is_once_the_server_is_back(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    server.is_away = True
+    with progress_artifact("download-xvda", "Download") as report:
+        report(1, 10)
+        wait_until(lambda: "cannot be shown for now (ConnectError)" in caplog.text)
+        report(2, 10)
+        server.is_away = False
+        report(5, 10)
+        wait_until(lambda: bool(server.told))
+    assert (server.told[0]["key"], server.told[0]["progress"]) == ("download-xvda", 50.0)
+    assert server.told[-1]["progress"] == 100.0
+    assert caplog.text.count("cannot be shown") == 1, "said once, not for every report"
+
+
+def test_bar_stays_where_it_was_when_the_stage_fails(server: Server) -> None:
+    def work() -> None:
+        with progress_artifact("export", "Export") as report:
+            report(3, 4)
+            raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        work()
+    assert server.told[-1]["progress"] == 75.0
+
+
+def test_no_work_waits_for_a_server_that_does_not_answer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LAST_WORD", 0.0)
+    server.answers.clear()
+    with progress_artifact("export", "Export") as report:
+        for done in range(100):
+            report(done, 100)
+    assert server.told == [], "and we are here all the same"
+
+
+def test_text_is_shown_once_the_server_is_back(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.is_away = True
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        server.is_away = len(waited) < 3
+
+    monkeypatch.setattr("flows.shown_text.time.sleep", sleep)
+    show_text("# Report", key="migration-report", description="Report", kept="report.md")
+    assert [one["key"] for one in server.told] == ["migration-report"]
+    assert waited == [*PAUSES[:3]]
+
+
+def test_text_that_cannot_be_shown_is_named_where_it_lies(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.is_away = True
+    monkeypatch.setattr("flows.shown_text.time.sleep", lambda _: None)
+    show_text("# Report", key="migration-report", description="Report", kept="/w/report.md")
+    assert "migration-report cannot be shown beside the run (ConnectError): it is /w/report.md" in caplog.text
+
+
+@contextmanager
+def slot_that_cannot_be_given_back(*_: Any, **__: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        raise httpx.ConnectError("All connection attempts failed")
+
+
+def test_work_is_done_though_its_place_cannot_be_given_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(places, "concurrency", slot_that_cannot_be_given_back)
+    with caplog.at_level(logging.WARNING), place(EXPORTS, None):
+        pass
+    assert "could not be told that a place is free (ConnectError)" in caplog.text
+    with pytest.raises(RuntimeError, match="the work's own"), place(EXPORTS, None):
+        raise RuntimeError("the work's own")
