@@ -92,34 +92,6 @@ def _cloud_options(function: F, *, required: bool) -> F:
     return function
 
 
-def transfer_options(function: F) -> F:
-    """Add the options that say how the objects are downloaded."""
-    options = [
-        click.option(
-            "--connections", type=click.IntRange(1, 64), default=4, show_default=True, help="Ranges in flight per disk."
-        ),
-        click.option(
-            "--bandwidth-limit", type=parse_rate, metavar="RATE",
-            help="For all disks together, in bytes a second: 500K, 50M (MiB/s), 1G.",
-        ),
-        click.option(
-            "--oss-traffic-limit", type=click.IntRange(819_200, 838_860_800), metavar="BITS",
-            help="Ask OSS to keep each connection below so many bits a second.",
-        ),
-        click.option(
-            "--restore-archived", is_flag=True,
-            help="Have OSS restore archived objects, which it charges for, and wait."
-        ),
-        click.option("--keep-objects", is_flag=True, help="Keep the downloaded archives beside the unpacked disks."),
-        click.option(
-            "--accept-other-size", is_flag=True, help="Take a disk whose size is not the one the image tells."
-        ),
-    ]  # fmt: skip
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
 def limit_options(function: F) -> F:
     """Add the options that replace what Ferry knows of the cloud's limits."""
     options = [

@@ -268,6 +268,14 @@ def wait_for_download(cloud: EmulatedCloud) -> None:
             ["run", "m-1", "-b", "b", "-r", "cn-hangzhou", "-w", "{tmp}", "--target", "virtio", "--target", "floppy"],
             2, "'floppy' is no target", id="no-such-target",
         ),
+        pytest.param(
+            ["download", "-r", "cn-hangzhou", "-w", "{tmp}", "--bandwidth-window", "22-6=1"],
+            2, "is no bandwidth window", id="window-of-a-download",
+        ),
+        pytest.param(
+            ["run", "m-1", "-b", "b", "-r", "cn-hangzhou", "-w", "{tmp}", "--bandwidth-window", "22:00-06:00=x"],
+            2, "is no bandwidth window", id="window-of-a-run",
+        ),
         pytest.param(["nonsense"], 2, "No such command", id="no-such-command"),
         pytest.param(
             ["export", "m-1", "-b", "b", "-r", "cn-hangzhou", "-w", "{tmp}", "--ecs-endpoint", "http://ecs.aliyuncs.com"],

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ferry.options import cloud_options, json_option, make_cloud, transfer_options, workspace_option
+from ferry.options import cloud_options, json_option, make_cloud, workspace_option
+from ferry.transfer_options import TransferWords, transfer_options
 
 if TYPE_CHECKING:
     from migration.cloud import Cloud
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 @json_option
 def command(
     workspace: Path, region_id: str, ecs_endpoint: str, oss_endpoint: str, bucket: str | None, image_id: str | None,
-    prefix: str | None, connections: int, part_size: int, bandwidth_limit: int | None, oss_traffic_limit: int | None,
-    *, oss_cname: bool, restore_archived: bool, keep_objects: bool, accept_other_size: bool, as_json: bool,
+    prefix: str | None, part_size: int, *, oss_cname: bool, transfer: TransferWords, as_json: bool,
 ) -> None:  # fmt: skip
     """Download exported disks, verified, to sparse RAW files.
 
@@ -41,18 +41,13 @@ def command(
     """
     from ferry.progress import open_display  # noqa: PLC0415
     from ferry.together import for_each  # noqa: PLC0415
-    from image_download.bandwidth import Bandwidth  # noqa: PLC0415
     from image_download.download import download_disk  # noqa: PLC0415
-    from image_download.settings import MIB, DownloadSettings  # noqa: PLC0415
+    from image_download.settings import MIB  # noqa: PLC0415
     from migration.credentials import find_credentials  # noqa: PLC0415
     from migration.workspace import open_workspace  # noqa: PLC0415
 
     cloud = make_cloud(region_id, ecs_endpoint, oss_endpoint, oss_cname)
-    settings = DownloadSettings(
-        connections=connections, part_size=part_size * MIB,
-        bandwidth=Bandwidth(bandwidth_limit), oss_traffic_limit=oss_traffic_limit,
-        restore_archived=restore_archived, keep_objects=keep_objects, accept_other_size=accept_other_size,
-    )  # fmt: skip
+    settings = transfer.settings(part_size=part_size * MIB)
     credentials = find_credentials()
     with open_workspace(workspace) as space:
         objects = _find_objects(space, cloud, credentials, bucket, image_id, prefix)

@@ -15,9 +15,9 @@ from ferry.options import (
     limit_options,
     shrink_option,
     target_option,
-    transfer_options,
 )
 from ferry.selecting import parse_tags, selector_options
+from ferry.transfer_options import TransferWords, transfer_options
 
 
 @click.command()
@@ -61,14 +61,6 @@ from ferry.selecting import parse_tags, selector_options
 @click.option("--boot-test", is_flag=True, help="Boot what was made, in a throw-away machine on the first --target.")
 @click.option("--bundle", is_flag=True, help="Make a bundle of each beside its workspace.")
 @transfer_options
-@click.option(
-    "--bandwidth-window",
-    "windows",
-    multiple=True,
-    metavar="HH:MM-HH:MM=MIB",
-    help="Another limit at a time of the day, as 22:00-06:00=100 (MiB/s). May be repeated.",
-)
-@click.option("--bandwidth-timezone", default="", help="Of the windows, as Asia/Shanghai.  [default: this machine's]")
 @limit_options
 @json_option
 def command(
@@ -76,11 +68,9 @@ def command(
     which: str, root: Path, region_id: str, ecs_endpoint: str, oss_endpoint: str, at_most: int,
     images_at_once: int, exports_at_once: int, downloads_at_once: int, conversions_at_once: int | None,
     keep_last: int | None, formats: tuple[str, ...], on_fstab_mismatch: Literal["fail", "warn", "repair"],
-    target_words: tuple[str, ...], connections: int, bandwidth_limit: int | None, oss_traffic_limit: int | None,
-    windows: tuple[str, ...], bandwidth_timezone: str, max_data_disks: int | None, max_data_disk_gib: int | None,
-    *, oss_cname: bool, restore_archived: bool, keep_objects: bool, accept_other_size: bool,
-    force: bool, delete_objects: bool, compress: bool, shrink: bool, keep_raw: bool, boot_test: bool,
-    bundle: bool, as_json: bool,
+    target_words: tuple[str, ...], max_data_disks: int | None, max_data_disk_gib: int | None,
+    *, oss_cname: bool, transfer: TransferWords, force: bool, delete_objects: bool, compress: bool, shrink: bool,
+    keep_raw: bool, boot_test: bool, bundle: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Migrate many images in one run: those named, those of a file, or all that --family, --name or --tag mean.
 
@@ -89,12 +79,11 @@ def command(
     """
     from ferry.commands.run import use_reachable_server, wrong_parameters  # noqa: PLC0415
     from ferry.progress import open_display  # noqa: PLC0415
-    from image_download.bandwidth_windows import make_plan  # noqa: PLC0415
     from migration.target import parse_targets  # noqa: PLC0415
 
     targets = parse_targets(target_words)
     selector = {"family": family, "name": name, "tags": parse_tags(tags), "which": which}
-    make_plan(windows, otherwise=None, zone=bandwidth_timezone)  # before a server is started
+    transfer.check()
     use_reachable_server()
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: not record.name.startswith("prefect"))
@@ -103,8 +92,6 @@ def command(
     from flows.migrate_fleet import migrate_fleet  # noqa: PLC0415
     from flows.parameters import Endpoints, LimitOverrides  # noqa: PLC0415
     from flows.progress import mirrored  # noqa: PLC0415
-    from flows.transfer import Transfer  # noqa: PLC0415
-    from image_download.settings import MIB  # noqa: PLC0415
     from migration.disk import DiskFormat  # noqa: PLC0415
 
     for handler in logging.getLogger().handlers:
@@ -125,12 +112,7 @@ def command(
             targets=list(targets), compress=compress, shrink=shrink, keep_raw=keep_raw,
             boot_test=boot_test, bundle=bundle,
             endpoints=Endpoints(ecs_endpoint=ecs_endpoint, oss_endpoint=oss_endpoint, oss_is_cname=oss_cname),
-            transfer=Transfer(
-                connections=connections, bandwidth_limit_mib=bandwidth_limit and bandwidth_limit / MIB,
-                bandwidth_windows=windows, bandwidth_timezone=bandwidth_timezone,
-                oss_traffic_limit=oss_traffic_limit, restore_archived=restore_archived,
-                keep_objects=keep_objects, accept_other_size=accept_other_size,
-            ),
+            transfer=transfer.transfer(),
             limits=LimitOverrides(data_disks=max_data_disks, data_disk_gib=max_data_disk_gib),
         )  # fmt: skip
     if as_json:

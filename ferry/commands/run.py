@@ -20,12 +20,12 @@ from ferry.options import (
     limit_options,
     shrink_option,
     target_option,
-    transfer_options,
     workspace_option,
 )
 from ferry.prefect_server import start_temporary_server
 from ferry.progress import open_display
 from ferry.terminal_question import ask_at_terminal
+from ferry.transfer_options import TransferWords, transfer_options
 from flows.server_start import answers
 from migration.errors import InvalidInput
 from migration.target import parse_targets
@@ -65,11 +65,8 @@ from migration.target import parse_targets
 def command(
     image_id: str, bucket: str, workspace: Path, region_id: str, ecs_endpoint: str, oss_endpoint: str, prefix: str,
     formats: tuple[str, ...], on_fstab_mismatch: Literal["fail", "warn", "repair", "ask"],
-    target_words: tuple[str, ...],
-    connections: int, bandwidth_limit: int | None, oss_traffic_limit: int | None,
-    max_data_disks: int | None, max_data_disk_gib: int | None,
-    *, oss_cname: bool, restore_archived: bool, keep_objects: bool, accept_other_size: bool,
-    compress: bool, shrink: bool, keep_raw: bool, boot_test: bool,
+    target_words: tuple[str, ...], max_data_disks: int | None, max_data_disk_gib: int | None,
+    *, oss_cname: bool, transfer: TransferWords, compress: bool, shrink: bool, keep_raw: bool, boot_test: bool,
     bundle: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Export IMAGE_ID, download it, check /etc/fstab, convert it, and boot it if asked to.
@@ -78,6 +75,7 @@ def command(
     goes on where it stopped.
     """
     targets = parse_targets(target_words)
+    transfer.check()
     use_reachable_server()
     # Prefect's own lines would say again what the stages and the final message say.
     for handler in logging.getLogger().handlers:
@@ -86,8 +84,6 @@ def command(
     from flows.export_to_private_cloud import export_to_private_cloud  # noqa: PLC0415  # 2 s of imports
     from flows.parameters import Endpoints, LimitOverrides  # noqa: PLC0415
     from flows.progress import mirrored  # noqa: PLC0415
-    from flows.transfer import Transfer  # noqa: PLC0415
-    from image_download.settings import MIB  # noqa: PLC0415
     from migration.disk import DiskFormat  # noqa: PLC0415
 
     # The flow fills in placeholders; on a command line the shell does, and braces are braces.
@@ -108,11 +104,7 @@ def command(
             boot_test=boot_test,
             bundle=bundle,
             endpoints=Endpoints(ecs_endpoint=ecs_endpoint, oss_endpoint=oss_endpoint, oss_is_cname=oss_cname),
-            transfer=Transfer(
-                connections=connections, bandwidth_limit_mib=bandwidth_limit and bandwidth_limit / MIB,
-                oss_traffic_limit=oss_traffic_limit, restore_archived=restore_archived,
-                keep_objects=keep_objects, accept_other_size=accept_other_size,
-            ),
+            transfer=transfer.transfer(),
             limits=LimitOverrides(data_disks=max_data_disks, data_disk_gib=max_data_disk_gib),
         )  # fmt: skip
     if as_json:
