@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from isal import igzip
 
 from emulator.server import EmulatedCloud
@@ -17,10 +18,11 @@ from image_download.settings import DownloadSettings
 from migration.disk import Disk, DiskFormat, DiskRole
 from migration.exported_object import ExportedObject, Packing
 from migration.workspace import Workspace, open_workspace
-from tests.conftest import BUCKET
+from tests.conftest import BUCKET, RawMaker
 
 KIB = 1024
 MIB = 1024**2
+SIZE = 2 * MIB  # of the disk that `raw` and `exported` hold: 32 parts
 
 # Small parts, so that a small object has many; no long pauses, so that a fault costs milliseconds.
 QUICK = DownloadSettings(part_size=64 * KIB, first_pause=0.01, longest_pause=0.05, idle_timeout=5, read_timeout=5)
@@ -88,3 +90,22 @@ def open_home(cloud: EmulatedCloud, path: Path) -> Iterator[Home]:
     """Open the workspace at `path`, to be filled from `cloud`."""
     with open_workspace(path) as workspace:
         yield Home(workspace, cloud)
+
+
+@pytest.fixture
+def home(tmp_path: Path, emulated_cloud: EmulatedCloud) -> Iterator[Home]:
+    """Somewhere to download to."""
+    with open_home(emulated_cloud, tmp_path / "workspace") as opened:
+        yield opened
+
+
+@pytest.fixture
+def raw(make_raw: RawMaker) -> Path:
+    """A RAW disk of `SIZE` bytes. Do not write to it."""
+    return make_raw("system.raw", SIZE, seed=11)
+
+
+@pytest.fixture
+def exported(emulated_cloud: EmulatedCloud, raw: Path) -> ExportedObject:
+    """The same disk as an object in the bucket."""
+    return put_disk(emulated_cloud, raw, disk_size=SIZE)

@@ -6,32 +6,26 @@ import logging
 import random
 import socket
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from emulator.object_store import StorageClass
-from emulator.server import EmulatedCloud, Variants
+from emulator.server import Variants
 from image_download.archive import ArchivedObject
 from image_download.download import download_disk
 from migration.errors import CloudRefused, CloudUnavailable, Interrupted
 from migration.exported_object import ExportedObject
 from tests.conftest import BUCKET
-from tests.image_download_fixtures import KIB, QUICK, Home, open_home, put_disk
+from tests.image_download_fixtures import KIB, QUICK, Home, home, put_disk
+
+__all__ = ["home"]
 
 pytestmark = pytest.mark.slow
 
 CONTENT = random.Random(8).randbytes(200 * KIB)
 RESTORING = replace(QUICK, restore_archived=True, restore_first_look=0.01, restore_longest_look=0.02)
 COLD: list[StorageClass] = ["Archive", "ColdArchive", "DeepColdArchive"]
-
-
-@pytest.fixture
-def home(tmp_path: Path, emulated_cloud: EmulatedCloud) -> Iterator[Home]:
-    with open_home(emulated_cloud, tmp_path / "workspace") as opened:
-        yield opened
 
 
 def put_archived(home: Home, storage_class: StorageClass = "ColdArchive") -> ExportedObject:

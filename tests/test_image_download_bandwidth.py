@@ -8,28 +8,21 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from emulator.server import EmulatedCloud
 from image_download.bandwidth import KIB, UNLIMITED, Bandwidth
 from image_download.settings import DownloadSettings
 from migration.errors import Interrupted, InvalidInput
-from tests.image_download_fixtures import MIB, QUICK, Home, open_home, put_disk
+from tests.image_download_fixtures import MIB, QUICK, Home, home, put_disk
+
+__all__ = ["home"]
 
 pytestmark = pytest.mark.slow
 
 DATA_KEY = "m-bp1test_data_xvdb.raw"
-
-
-@pytest.fixture
-def home(tmp_path: Path, emulated_cloud: EmulatedCloud) -> Iterator[Home]:
-    with open_home(emulated_cloud, tmp_path / "workspace") as opened:
-        yield opened
 
 
 def test_limit_holds_for_all_who_share_it() -> None:

@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,25 +25,21 @@ from migration.errors import (
 )
 from migration.exported_object import ExportedObject, Packing
 from tests.conftest import RawMaker
-from tests.image_download_fixtures import MIB, QUICK, TAR_FORMATS, Home, open_home, pack_tar, put_disk
+from tests.image_download_fixtures import (
+    MIB,
+    QUICK,
+    SIZE,
+    TAR_FORMATS,
+    Home,
+    exported,
+    home,
+    open_home,
+    pack_tar,
+    put_disk,
+    raw,
+)
 
-SIZE = 2 * MIB  # 32 parts
-
-
-@pytest.fixture
-def home(tmp_path: Path, emulated_cloud: EmulatedCloud) -> Iterator[Home]:
-    with open_home(emulated_cloud, tmp_path / "workspace") as opened:
-        yield opened
-
-
-@pytest.fixture
-def raw(make_raw: RawMaker) -> Path:
-    return make_raw("system.raw", SIZE, seed=11)
-
-
-@pytest.fixture
-def exported(emulated_cloud: EmulatedCloud, raw: Path) -> ExportedObject:
-    return put_disk(emulated_cloud, raw, disk_size=SIZE)
+__all__ = ["exported", "home", "raw"]
 
 
 def test_raw_object_becomes_a_proven_sparse_disk(home: Home, exported: ExportedObject, raw: Path) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from emulator.server import EmulatedCloud, Variants
+from emulator.server import Variants
 from image_download.download import download_disk
 from migration.cloud import Cloud
 from migration.credentials import Credentials
@@ -22,26 +21,10 @@ from migration.errors import (
     SourceChanged,
 )
 from migration.exported_object import ExportedObject, Packing
-from tests.conftest import RawMaker, write_raw
-from tests.image_download_fixtures import MIB, QUICK, Home, open_home, pack_tar, put_disk
+from tests.conftest import write_raw
+from tests.image_download_fixtures import QUICK, SIZE, Home, exported, home, pack_tar, put_disk, raw
 
-SIZE = 2 * MIB  # 32 parts
-
-
-@pytest.fixture
-def home(tmp_path: Path, emulated_cloud: EmulatedCloud) -> Iterator[Home]:
-    with open_home(emulated_cloud, tmp_path / "workspace") as opened:
-        yield opened
-
-
-@pytest.fixture
-def raw(make_raw: RawMaker) -> Path:
-    return make_raw("system.raw", SIZE, seed=11)
-
-
-@pytest.fixture
-def exported(emulated_cloud: EmulatedCloud, raw: Path) -> ExportedObject:
-    return put_disk(emulated_cloud, raw, disk_size=SIZE)
+__all__ = ["exported", "home", "raw"]
 
 
 @pytest.mark.parametrize(

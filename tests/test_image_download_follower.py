@@ -19,7 +19,9 @@ from migration.errors import CorruptData, Interrupted, NoSpace
 from migration.exported_object import ExportedObject, Packing
 from migration.progress import Stop
 from tests.conftest import RawMaker
-from tests.image_download_fixtures import KIB, MIB, Home, open_home, pack_tar, put_disk
+from tests.image_download_fixtures import KIB, MIB, Home, home, pack_tar, put_disk
+
+__all__ = ["home"]
 
 PART = 64 * KIB
 CONTENT = bytes(range(256)) * (4 * PART // 256) + b"the end"
@@ -77,12 +79,6 @@ def test_waiting_for_the_follower_can_be_stopped(store: PartStore) -> None:
     stop.set()
     with Follower(store, read_all) as follower, pytest.raises(Interrupted):
         follower.wait(stop)
-
-
-@pytest.fixture
-def home(tmp_path: Path, emulated_cloud: EmulatedCloud) -> Iterator[Home]:
-    with open_home(emulated_cloud, tmp_path / "workspace") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -22,22 +22,9 @@ from migration.errors import (
 )
 from migration.exported_object import ExportedObject, Packing
 from tests.conftest import RawMaker
-from tests.image_download_fixtures import KIB, MIB, QUICK, Home, open_home, pack_tar, put_disk
+from tests.image_download_fixtures import KIB, MIB, QUICK, SIZE, Home, open_home, pack_tar, put_disk
 
 pytestmark = pytest.mark.slow
-
-SIZE = 2 * MIB  # 32 parts
-
-
-@pytest.fixture
-def home(tmp_path: Path, emulated_cloud: EmulatedCloud) -> Iterator[Home]:
-    with open_home(emulated_cloud, tmp_path / "workspace") as opened:
-        yield opened
-
-
-@pytest.fixture
-def raw(make_raw: RawMaker) -> Path:
-    return make_raw("system.raw", SIZE, seed=11)
 
 
 CHILD = """
@@ -50,6 +37,8 @@ from migration.credentials import Credentials
 from migration.exported_object import ExportedObject
 from migration.workspace import open_workspace
 from pydantic import TypeAdapter
+
+__all__ = ["home", "raw"]
 
 given = json.load(sys.stdin)
 exported = TypeAdapter(ExportedObject).validate_python(given["exported"])

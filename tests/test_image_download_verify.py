@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from emulator.server import EmulatedCloud
 from image_download import part_map
 from image_download.verify import verify_disks
 from migration.disk import Disk
 from migration.exported_object import ExportedObject, Packing
 from tests.conftest import RawMaker
-from tests.image_download_fixtures import KIB, MIB, Home, open_home, pack_tar, put_disk
+from tests.image_download_fixtures import KIB, SIZE, Home, home, pack_tar, put_disk
 
-SIZE = 2 * MIB
+__all__ = ["home"]
+
 PART = 64 * KIB
-
-
-@pytest.fixture
-def home(tmp_path: Path, emulated_cloud: EmulatedCloud) -> Iterator[Home]:
-    with open_home(emulated_cloud, tmp_path / "workspace") as opened:
-        yield opened
 
 
 @pytest.fixture
