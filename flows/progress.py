@@ -92,11 +92,9 @@ class _Bar:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self._latest = (100.0, self._description)
-            self._news.set()
         self._ended.set()
-        # After a failure, too: what was under way is not to come after the run's end.
         self._news.set()
-        self._thread.join(LAST_WORD)
+        self._thread.join(LAST_WORD)  # after a failure, too: no bar moves once the run has ended
 
     def report(self, done: int, total: int) -> None:
         now = time.monotonic()
