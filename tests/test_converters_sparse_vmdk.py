@@ -63,6 +63,7 @@ def test_what_the_format_cannot_hold_is_refused(size: int, tmp_path: Path) -> No
     assert not (tmp_path / "disk.vmdk").exists()
 
 
+@pytest.mark.slow
 def test_disk_almost_as_large_as_the_format_holds_is_made_of_holes(tmp_path: Path) -> None:
     source = make_raw(tmp_path / "disk.raw", LARGEST_DISK, (LARGEST_DISK - SECTOR, b"x" * SECTOR))
     made = write(write_sparse_vmdk, source, tmp_path / "disk.vmdk")

@@ -121,6 +121,7 @@ def test_name_and_network_are_checked(make_workspace: MakeWorkspace) -> None:
         assert repr(word) in done.stderr
 
 
+@pytest.mark.slow
 def test_libvirt_has_the_machine_after_the_import(
     libvirt: Libvirt, make_workspace: MakeWorkspace, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def test_disks_that_saw_no_cloud_are_told_by_their_workspace() -> None:
     assert event.payload["image_id"] == ""
 
 
+@pytest.mark.slow
 def test_server_that_is_away_fails_nothing_and_holds_nobody_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]

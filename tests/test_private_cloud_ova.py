@@ -73,6 +73,7 @@ def test_manifest_names_every_other_file_with_its_digest(machine: VirtualMachine
     assert dict(told) == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
 
 
+@pytest.mark.slow
 @needs_virt_v2v
 @pytest.mark.parametrize("firmware", Firmware, ids=str)
 @pytest.mark.parametrize("bus", [Target.VMWARE, Target.SATA, Target.IDE], ids=str)
