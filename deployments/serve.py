@@ -16,7 +16,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 
 from deployments.deploy import POOL, PREFECT, PROJECT
-from flows.server_start import START_TIMEOUT, comes_up
+from flows.server_start import SERVER_SETTINGS, START_TIMEOUT, comes_up
 from migration.credentials import KEY_VARIABLES
 from migration.run import end
 
@@ -52,6 +52,7 @@ def serving(port: int, limit: int, environment: Mapping[str, str]) -> Iterator[t
         sys.exit(f"port {port} is in use: is a server running already? Choose another with --port")
     url = f"http://127.0.0.1:{port}/api"
     env = {
+        **SERVER_SETTINGS,
         **environment,
         "PREFECT_API_URL": url,
         "PREFECT_SERVER_API_PORT": str(port),

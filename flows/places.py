@@ -21,8 +21,10 @@ from migration.progress import Stop, check_stop
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0  # seconds between two tries for a place, and at most until a stop is heard
+LONG = 900.0  # seconds of waiting after which a run says what to look at
 LEASE = 120  # seconds after which a place is free again whose holder was killed
 _LOCKED = 423  # what Prefect's server says while a limit is full
+_ACQUISITION = "ConcurrencySlotAcquisitionWithLeaseService"  # what asks the server for a place, in Prefect
 _MISSING = "Concurrency limits"  # how Prefect's warning about a limit that does not exist begins
 
 
@@ -33,6 +35,14 @@ class _Quiet(logging.Filter):
         return not (str(record.msg).startswith(_MISSING) and "do not exist" in str(record.msg))
 
 
+class _Unheard(logging.Filter):
+    """Drops what Prefect says of each of our tries that found no place, once a second: that is no error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (isinstance(record.args, tuple) and record.args[:1] == (_ACQUISITION,))
+
+
+logging.getLogger("prefect._internal.concurrency").addFilter(_Unheard())
 _quiet = _Quiet()
 for _name in ("prefect.concurrency", "prefect.task_runs", "prefect.flow_runs"):
     logging.getLogger(_name).addFilter(_quiet)
@@ -62,7 +72,7 @@ def _held(bound: threading.Semaphore, stop: Stop | None) -> Iterator[None]:
 
 def _hold_global(stack: ExitStack, name: str, stop: Stop | None) -> None:
     """Hold a place on all workers together until `stack` ends."""
-    said = False
+    began, said = time.monotonic(), 0
     while True:
         check_stop(stop)
         try:
@@ -77,8 +87,15 @@ def _hold_global(stack: ExitStack, name: str, stop: Stop | None) -> None:
             stack.callback(_give_back, slot, name)
             return
         if not said:
-            said = True
+            said = 1
             log.info("Waiting for a place: the limit %s is reached", name)
+        elif said == 1 and time.monotonic() - began > LONG:
+            said = 2
+            log.warning(
+                "Still waiting for a place under the limit %s. `prefect gcl inspect %s` shows how many are taken; "
+                "where nothing runs that could hold them, `prefect gcl update %s --active-slots 0` frees them",
+                name, name, name,
+            )  # fmt: skip
         if stop is None:
             time.sleep(LOOK_EVERY)
         else:

@@ -1,4 +1,7 @@
-"""Knows when a Prefect server that somebody starts is ready; imports nothing of Prefect, which reads settings then."""
+"""Knows what a Prefect server is started with, and when it is ready.
+
+Imports nothing of Prefect, which reads its settings then.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,10 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+
+# Who holds a place under a limit is kept in the server's memory otherwise, and forgotten with it: then the place stays
+# taken for ever, and after a few restarts no run gets any (seen with 3.8.8).
+SERVER_SETTINGS = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
 
 START_TIMEOUT = 180  # seconds; a first start creates the database and took up to 40 s on a busy machine
 

@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 from deployments.deploy import POOL
-from flows.server_start import comes_up
+from flows.server_start import SERVER_SETTINGS, comes_up
 from migration.run import end
 from tests.prefect_fixtures import BIN, PROJECT, PrefectServer
 
@@ -196,7 +196,7 @@ def running_site(folder: Path, keys: Mapping[str, str]) -> Iterator[Site]:
     server_env = {
         **base, "PREFECT_SERVER_API_PORT": str(port), "PREFECT_HOME": str(folder / "server"),
         "PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_SERVER_DATABASE_CONNECTION_URL": postgres.url,
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false", **SERVER_SETTINGS,
     }  # fmt: skip
     server = PrefectServer(url=url, env=client)
     site = Site(postgres, server, (auth.partition(":")[2], postgres.password), server_env, folder, {**client, **keys})

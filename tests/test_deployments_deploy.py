@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
 import yaml
 
 from deployments.deploy import AUTOMATIONS, PROJECT, read_automations, with_silence
+from flows.server_start import SERVER_SETTINGS
 
 
 def find(automations: list[dict[str, Any]], after: str) -> dict[str, Any]:
@@ -33,3 +35,17 @@ def test_run_that_waits_or_has_ended_is_not_taken_for_a_silent_one(state: str) -
 
     trigger = EventTrigger.model_validate(find(read_automations(AUTOMATIONS), "prefect.flow-run.heartbeat"))
     assert trigger.expects(f"prefect.flow-run.{state}")
+
+
+def test_every_server_remembers_who_holds_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.server.concurrency.lease_storage import ConcurrencyLeaseStorage  # noqa: PLC0415
+    from prefect.settings import Settings  # noqa: PLC0415
+
+    [(name, module)] = SERVER_SETTINGS.items()
+    monkeypatch.setenv(name, module)
+    assert Settings().server.concurrency.lease_storage == module, "Prefect calls the setting so"
+    storage = importlib.import_module(module).ConcurrencyLeaseStorage
+    assert isinstance(storage(), ConcurrencyLeaseStorage)
+    compose = yaml.safe_load((PROJECT / "deployments" / "compose.yaml").read_text())
+    assert compose["services"]["server"]["environment"][name] == module
+    assert f"Environment={name}={module}\n" in (PROJECT / "deployments/systemd/ferry-server.service").read_text()

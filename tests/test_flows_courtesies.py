@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,6 +18,7 @@ from flows.fleet_run import EXPORTS
 from flows.places import place
 from flows.progress import progress_artifact
 from flows.shown_text import PAUSES, show_text
+from migration.errors import Interrupted
 
 
 class Server:
@@ -110,6 +111,26 @@ def test_text_that_cannot_be_shown_is_named_where_it_lies(
     monkeypatch.setattr("flows.shown_text.time.sleep", lambda _: None)
     show_text("# Report", key="migration-report", description="Report", kept="/w/report.md")
     assert "migration-report cannot be shown beside the run (ConnectError): it is /w/report.md" in caplog.text
+
+
+def full_limit(*_: Any, **__: Any) -> AbstractContextManager[None]:
+    request = httpx.Request("POST", "http://server/api")
+    full = httpx.HTTPStatusError("full", request=request, response=httpx.Response(423, request=request))
+    raise RuntimeError("no slot") from full
+
+
+def test_long_wait_for_a_place_says_what_to_look_at_and_can_be_stopped(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(places, "concurrency", full_limit)
+    monkeypatch.setattr(places, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(places, "LONG", 0.05)
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    with caplog.at_level(logging.INFO), pytest.raises(Interrupted), place(EXPORTS, stop):
+        pass
+    assert caplog.text.count("Waiting for a place") == 1
+    assert caplog.text.count("prefect gcl update ferry-exports --active-slots 0") == 1
 
 
 @contextmanager
