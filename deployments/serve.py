@@ -53,6 +53,7 @@ def serving(port: int, limit: int, environment: Mapping[str, str]) -> Iterator[t
     url = f"http://127.0.0.1:{port}/api"
     env = {
         **SERVER_SETTINGS,
+        "PREFECT_UI_URL": f"http://127.0.0.1:{port}",  # for links in what automations send
         **environment,
         "PREFECT_API_URL": url,
         "PREFECT_SERVER_API_PORT": str(port),

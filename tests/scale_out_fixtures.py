@@ -196,7 +196,7 @@ def running_site(folder: Path, keys: Mapping[str, str]) -> Iterator[Site]:
     server_env = {
         **base, "PREFECT_SERVER_API_PORT": str(port), "PREFECT_HOME": str(folder / "server"),
         "PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_SERVER_DATABASE_CONNECTION_URL": postgres.url,
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false", **SERVER_SETTINGS,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_UI_URL": f"http://127.0.0.1:{port}", **SERVER_SETTINGS,
     }  # fmt: skip
     server = PrefectServer(url=url, env=client)
     site = Site(postgres, server, (auth.partition(":")[2], postgres.password), server_env, folder, {**client, **keys})
