@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from flows.server_start import answers_within
+
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
@@ -34,9 +36,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--automations", type=Path, action="append", default=[], metavar="FILE", help="more of them, of your own"
     )
+    parser.add_argument(
+        "--wait", type=int, default=0, metavar="SECONDS", help="for a server that is still starting (default: not)"
+    )
     arguments = parser.parse_args(argv)
-    if not os.environ.get("PREFECT_API_URL"):
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
         parser.error("which server? Name it: PREFECT_API_URL=http://127.0.0.1:4200/api")
+    if arguments.wait and not answers_within(url, arguments.wait):
+        sys.exit(f"the Prefect server did not answer at {url} within {arguments.wait} s")
     from deployments.limits import create_limits  # noqa: PLC0415  # it imports Prefect, which reads the variable
 
     deploy(os.environ)
@@ -47,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         known += read_automations(file)
     save_automations(known)
     create_limits()
-    sys.stderr.write(f"deployed to {os.environ['PREFECT_API_URL']}\n")
+    sys.stderr.write(f"deployed to {url}\n")
 
 
 def deploy(environment: Mapping[str, str]) -> None:

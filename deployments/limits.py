@@ -25,7 +25,11 @@ DEFAULTS = {
 def create_limits() -> None:
     """Create those of the limits that are missing, and say which."""
     with get_client(sync_client=True) as client:
+        # Asked for one that it has, Prefect 3.8.8 refuses, and its log has a hundred lines of it as an error.
+        known = {limit.name for limit in client.read_global_concurrency_limits(limit=200)}
         for kind, number in DEFAULTS.items():
+            if LIMITS[kind] in known:
+                continue
             wanted = GlobalConcurrencyLimitCreate(name=LIMITS[kind], limit=number)
             try:
                 client.create_global_concurrency_limit(wanted)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from http import HTTPStatus
 
-from migration.errors import CloudUnavailable, InvalidInput
+import httpx
+
+from migration.errors import CloudRefused, CloudUnavailable, InvalidInput
 
 _NAME_IT = "name it: PREFECT_API_URL=http://127.0.0.1:4200/api"
 
@@ -20,6 +23,8 @@ def require_server() -> None:
         raise InvalidInput("which Prefect server?", _NAME_IT)
 
 
-def unanswered(error: Exception) -> CloudUnavailable:
-    """Return the failure of a command whose server does not answer."""
+def unanswered(error: httpx.HTTPError) -> CloudRefused:
+    """Return the failure of a command whose server does not answer, or answers that it will not."""
+    if isinstance(error, httpx.HTTPStatusError) and error.response.status_code == HTTPStatus.UNAUTHORIZED:
+        return CloudRefused("the Prefect server wants a password", "give it: PREFECT_API_AUTH_STRING=USER:PASSWORD")
     return CloudUnavailable(f"no Prefect server answers: {error}", _NAME_IT)

@@ -71,7 +71,7 @@ def go_on(run: StoppedRun) -> None:
             client.set_flow_run_state(run.id, Scheduled(message="Resumed by ferry resume"), force=True)
     except ObjectNotFound as error:
         raise InvalidInput(f"{run.name} was deleted meanwhile", "start it anew") from error
-    except httpx.TransportError as error:
+    except httpx.HTTPError as error:
         raise unanswered(error) from error
 
 
@@ -80,7 +80,7 @@ def _find(types: Sequence[StateType]) -> list[StoppedRun]:
     try:
         with get_client(sync_client=True) as client:
             runs = client.read_flow_runs(flow_run_filter=which, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=200)
-    except httpx.TransportError as error:
+    except httpx.HTTPError as error:
         raise unanswered(error) from error
     return [
         StoppedRun(run.id, run.name, run.state.name or "", run.state.message or "", run.state.timestamp)
@@ -96,7 +96,7 @@ def _find_silent(silence: timedelta) -> list[StoppedRun]:
     try:
         with get_client(sync_client=True) as client:
             silent = [run for run in runs if not _was_heard(client, run, now - silence, now)]
-    except httpx.TransportError as error:
+    except httpx.HTTPError as error:
         raise unanswered(error) from error
     minutes = round(silence.total_seconds() / 60)
     return [replace(run, message=f"{run.state}, but nothing was heard of it for {minutes} minutes") for run in silent]

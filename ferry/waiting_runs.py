@@ -41,7 +41,7 @@ def find_waiting_runs() -> list[WaitingRun]:
                 WaitingRun(run.id, run.name, _question(client, run.id), run.state.timestamp if run.state else None)
                 for run in runs
             ]
-    except httpx.TransportError as error:
+    except httpx.HTTPError as error:
         raise unanswered(error) from error
 
 

@@ -18,9 +18,9 @@ START_TIMEOUT = 180  # seconds; a first start creates the database and took up t
 
 
 def answers(url: str) -> bool:
-    """Return whether a Prefect server answers at `url`, its API's on this machine."""
+    """Return whether a Prefect server answers at `url`, its API's; asks for what needs no password."""
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310  # loopback, as every caller checks
+        with urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310  # our own, or what the operator named
             return True
     except (urllib.error.URLError, OSError):
         return False
@@ -33,4 +33,14 @@ def comes_up(server: subprocess.Popen[bytes], url: str) -> bool:
         if server.poll() is not None or time.monotonic() > deadline:
             return False
         time.sleep(0.2)
+    return True
+
+
+def answers_within(url: str, seconds: float) -> bool:
+    """Wait until a server that somebody else starts answers at `url`; return False where it has not in time."""
+    deadline = time.monotonic() + seconds
+    while not answers(url):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(1)
     return True
