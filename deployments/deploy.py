@@ -59,16 +59,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def deploy(environment: Mapping[str, str]) -> None:
-    """Create the work pool and the deployments, or bring them up to date."""
+    """Create the work pool and the deployments, or bring them up to date. Raises `SystemExit`."""
     # Where the pool exists already, creating it again is refused, and the next command decides.
     subprocess.run(
         [PREFECT, "work-pool", "create", POOL, "--type", "process"],
         cwd=PROJECT, env=dict(environment), check=False, capture_output=True,
     )  # fmt: skip
-    subprocess.run(
+    done = subprocess.run(
         [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"],
-        cwd=PROJECT, env=dict(environment), check=True, stdout=subprocess.DEVNULL,
+        cwd=PROJECT, env=dict(environment), check=False, stdout=subprocess.DEVNULL,
     )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(
+            "not deployed, Prefect says why above; where it wants a password: PREFECT_API_AUTH_STRING=USER:PASSWORD"
+        )
 
 
 def read_automations(file: Path) -> list[dict[str, Any]]:
