@@ -20,13 +20,14 @@ from flows.server_start import SERVER_SETTINGS, START_TIMEOUT, comes_up
 from migration.credentials import KEY_VARIABLES
 from migration.run import end
 
+USUAL_PORT = 4200
 GRACE = 40  # seconds; Prefect gives a flow 30 to end
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Start server and worker, say where they are, and end both on SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(prog="make serve", description=__doc__)
-    parser.add_argument("--port", type=int, default=int(os.environ.get("PREFECT_SERVER_API_PORT", "4200")))
+    parser.add_argument("--port", type=int, default=int(os.environ.get("PREFECT_SERVER_API_PORT", str(USUAL_PORT))))
     parser.add_argument("--limit", type=int, default=2, help="migrations at once (default 2)")
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -34,10 +35,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     program = PREFECT.relative_to(PROJECT) if PREFECT.is_relative_to(PROJECT) else PREFECT
     try:
         with serving(arguments.port, arguments.limit, os.environ) as (url, worker):
+            # In the project's directory Prefect finds a server by itself, but at its usual port only.
+            there = "Elsewhere" if arguments.port == USUAL_PORT else "Before that"
             sys.stderr.write(
                 f"Prefect UI and API: http://127.0.0.1:{arguments.port}\n"
                 f"In this directory: {program} deployment run export-to-private-cloud\n"
-                f"Elsewhere: export PREFECT_API_URL={url}\n"
+                f"{there}: export PREFECT_API_URL={url}\n"
                 "Ctrl-C ends server and worker.\n"
             )
             sys.exit(worker.wait())
@@ -49,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def serving(port: int, limit: int, environment: Mapping[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Give the block the API's URL and the worker, both ready; end them when it is left."""
     if _listens(port):
-        sys.exit(f"port {port} is in use: is a server running already? Choose another with --port")
+        sys.exit(f"port {port} is in use: is a server running already? Choose another: make serve PORT=4300")
     url = f"http://127.0.0.1:{port}/api"
     env = {
         **SERVER_SETTINGS,

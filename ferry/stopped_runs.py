@@ -49,12 +49,22 @@ def find_stopped_run(word: str, silence: timedelta = SILENCE) -> StoppedRun:
     """Return the run with this id or name, if it ended early. Raises `InvalidInput`, `CloudUnavailable`."""
     runs = [run for run in _find(_ENDED) + _find_silent(silence) if word in (str(run.id), run.name)]
     if not runs:
-        raise InvalidInput(f"no run {word!r} ended early", "`ferry resume` lists those that crashed")
+        raise _not_stopped(word)
     if len(runs) > 1:
         raise InvalidInput(
             f"{len(runs)} runs that ended early are called {word!r}", "name it by its id: `ferry resume`"
         )
     return runs[0]
+
+
+def _not_stopped(word: str) -> InvalidInput:
+    """Return why there is nothing to resume: no such run, or one that is said to be at work still."""
+    if any(word in (str(run.id), run.name) for run in _find(_AT_WORK)):
+        return InvalidInput(
+            f"the server says that run {word!r} is at work",
+            "if its process is gone, and nothing was heard of it for a minute: `ferry resume RUN --silence 60`",
+        )
+    return InvalidInput(f"no run {word!r} ended early", "`ferry resume` lists those that crashed")
 
 
 def go_on(run: StoppedRun) -> None:
@@ -98,8 +108,8 @@ def _find_silent(silence: timedelta) -> list[StoppedRun]:
             silent = [run for run in runs if not _was_heard(client, run, now - silence, now)]
     except httpx.HTTPError as error:
         raise unanswered(error) from error
-    minutes = round(silence.total_seconds() / 60)
-    return [replace(run, message=f"{run.state}, but nothing was heard of it for {minutes} minutes") for run in silent]
+    told = f"nothing was heard of it for {silence.total_seconds():g} seconds or more"
+    return [replace(run, message=f"{run.state}, but {told}") for run in silent]
 
 
 def _was_heard(client: SyncPrefectClient, run: StoppedRun, since: datetime, until: datetime) -> bool:

@@ -90,4 +90,10 @@ def drafting(workspace: Workspace, title: str, planned: Sequence[Stage]) -> Iter
             send(
                 migration_event(draft.report, failure, image_id=draft.image_id)
             )  # first: a full disk keeps the report from being written
-            publish(workspace, draft.report)
+            try:
+                publish(workspace, draft.report)
+            except MigrationError as error:
+                if failure is None:
+                    raise
+                # The run ends with what failed first, not with what that keeps us from writing.
+                log.warning("The report could not be written: %s", error)

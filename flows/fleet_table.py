@@ -63,7 +63,7 @@ class FleetTable:
         """Say it in one line: `50 images: 46 done, 3 failed, 1 skipped`."""
         parts = [f"{self.count(outcome)} {outcome}" for outcome in Outcome if self.count(outcome)]
         images = "1 image" if len(self.rows) == 1 else f"{len(self.rows)} images"
-        return f"{images}: {', '.join(parts)}" if parts else "no image"
+        return f"{images}: {', '.join(parts)}" if parts else "none has ended yet"
 
     def document(self) -> dict[str, Any]:
         """Return the table in JSON's own types."""

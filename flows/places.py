@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 1.0  # seconds between two tries for a place, and at most until a stop is heard
 LONG = 900.0  # seconds of waiting after which a run says what to look at
 LEASE = 120  # seconds after which a place is free again whose holder was killed
-_LOCKED = 423  # what Prefect's server says while a limit is full
+# What Prefect's server says while a limit is full; and of one that has no place at all, as when somebody set it to 0.
+_LOCKED, _TOO_SMALL = 423, 422
 _ACQUISITION = "ConcurrencySlotAcquisitionWithLeaseService"  # what asks the server for a place, in Prefect
 _MISSING = "Concurrency limits"  # how Prefect's warning about a limit that does not exist begins
 
@@ -112,4 +113,4 @@ def _give_back(slot: AbstractContextManager[None], name: str) -> None:
 
 def _is_full(error: Exception) -> bool:
     cause = error.__cause__
-    return isinstance(cause, httpx.HTTPStatusError) and cause.response.status_code == _LOCKED
+    return isinstance(cause, httpx.HTTPStatusError) and cause.response.status_code in {_LOCKED, _TOO_SMALL}

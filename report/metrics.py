@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migration.errors import InvalidInput
+from migration.errors import Interrupted, InvalidInput
 from migration.workspace import REPORT_DOCUMENT
 from report.document import find_report
 from report.report import Report
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 Labels = Mapping[str, str]
 
 HELP = {
-    "ferry_migration_state": "1 for the state the last run of a workspace is in: completed, failed, or open, which is "
-    "under way, suspended or killed.",
+    "ferry_migration_state": "1 for the state the last run of a workspace is in: completed, failed, stopped (somebody "
+    "wanted that), or open, which is under way, suspended or killed.",
     "ferry_migration_started_timestamp_seconds": "When the last run of a workspace began.",
     "ferry_migration_ended_timestamp_seconds": "When the last run of a workspace ended.",
     "ferry_migration_last_success_timestamp_seconds": "When an image was last migrated, as far as workspaces tell.",
@@ -81,17 +81,19 @@ def render_metrics(workspaces: Iterable[Path]) -> str:
 
 
 def state_of(report: Report) -> str:
-    """Return "completed", "failed" or "open"."""
+    """Return "completed", "failed", "stopped" (by somebody: nothing failed) or "open"."""
     if report.ended is None:
         return "open"
-    return "failed" if report.stopped else "completed"
+    if not report.stopped:
+        return "completed"
+    return "stopped" if report.failure == Interrupted.__name__ else "failed"
 
 
 def _add_report(families: _Families, report: Report, labels: Labels) -> None:
     families.add("ferry_migration_state", 1, {**labels, "state": state_of(report)})
     families.add("ferry_migration_started_timestamp_seconds", report.started, labels)
     families.add("ferry_migration_ended_timestamp_seconds", report.ended, labels)
-    if report.ended is not None and report.stopped:
+    if state_of(report) == "failed":
         families.add("ferry_migration_failure", 1, {**labels, "failure": report.failure or "unknown"})
     families.add("ferry_exported_bytes", sum(one.size for one in report.objects), labels)
     families.add("ferry_image_bytes", sum(one.file_size for one in report.artifacts), labels)

@@ -88,6 +88,10 @@ def test_no_work_waits_for_a_server_that_does_not_answer(server: Server, monkeyp
         for done in range(100):
             report(done, 100)
     assert server.told == [], "and we are here all the same"
+    server.answers.set()
+    for thread in threading.enumerate():
+        if thread.name == "bar export":  # it would go on with Prefect's own client after this test
+            thread.join()
 
 
 def test_text_is_shown_once_the_server_is_back(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,16 +117,20 @@ def test_text_that_cannot_be_shown_is_named_where_it_lies(
     assert "migration-report cannot be shown beside the run (ConnectError): it is /w/report.md" in caplog.text
 
 
-def full_limit(*_: Any, **__: Any) -> AbstractContextManager[None]:
-    request = httpx.Request("POST", "http://server/api")
-    full = httpx.HTTPStatusError("full", request=request, response=httpx.Response(423, request=request))
-    raise RuntimeError("no slot") from full
+def full_limit(status: int) -> Callable[..., AbstractContextManager[None]]:
+    def refuse(*_: Any, **__: Any) -> AbstractContextManager[None]:
+        request = httpx.Request("POST", "http://server/api")
+        full = httpx.HTTPStatusError("full", request=request, response=httpx.Response(status, request=request))
+        raise RuntimeError("no slot") from full
+
+    return refuse
 
 
+@pytest.mark.parametrize("status", [pytest.param(423, id="full"), pytest.param(422, id="limit-of-0")])
 def test_long_wait_for_a_place_says_what_to_look_at_and_can_be_stopped(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    status: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(places, "concurrency", full_limit)
+    monkeypatch.setattr(places, "concurrency", full_limit(status))
     monkeypatch.setattr(places, "LOOK_EVERY", 0.01)
     monkeypatch.setattr(places, "LONG", 0.05)
     stop = threading.Event()

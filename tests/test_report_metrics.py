@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_prometheus
 
 from ferry.commands.metrics import command
-from migration.errors import InvalidInput, MigrationError
+from migration.errors import InvalidInput
 from migration.storage import write_atomically
 from report.document import render_document
 from report.metrics import find_workspaces, render_metrics
@@ -105,7 +105,7 @@ def test_command_writes_what_it_would_print_and_one_workspace_will_do(tmp_path: 
 def test_folder_that_is_not_there_is_a_message(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="is no folder"):
         CliRunner().invoke(command, ["--root", str(tmp_path / "no")], catch_exceptions=False)
-    with pytest.raises(MigrationError, match="No such file"):
+    with pytest.raises(InvalidInput, match="there is no such folder"):
         CliRunner().invoke(
             command, ["--root", str(tmp_path), "--output", str(tmp_path / "no" / "x")], catch_exceptions=False
         )

@@ -15,9 +15,12 @@ import click
     default=Path("emulated-cloud"),
     show_default=True,
 )
-@click.option("--ecs-port", type=int, default=8710, show_default=True)
-@click.option("--oss-port", type=int, default=8711, show_default=True)
-@click.option("--export-seconds", type=float, default=3.0, show_default=True, help="How long an export takes at least.")
+@click.option("--ecs-port", type=click.IntRange(0, 65535), default=8710, show_default=True)
+@click.option("--oss-port", type=click.IntRange(0, 65535), default=8711, show_default=True)
+@click.option(
+    "--export-seconds", type=click.FloatRange(0), default=3.0, show_default=True,
+    help="How long an export takes at least.",
+)  # fmt: skip
 @click.option("--demo", is_flag=True, help="Put a demo server image and a bucket into the folder first.")
 def command(folder: Path, ecs_port: int, oss_port: int, export_seconds: float, *, demo: bool) -> None:
     """Run ECS and OSS on this machine, for trying things out.

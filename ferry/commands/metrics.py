@@ -20,9 +20,12 @@ def command(root: Path, output: Path | None) -> None:
 
     Changes nothing in the workspaces, and goes on beside runs that own them.
     """
+    from migration.errors import InvalidInput  # noqa: PLC0415
     from migration.storage import write_atomically  # noqa: PLC0415
     from report.metrics import find_workspaces, render_metrics  # noqa: PLC0415
 
+    if output is not None and not output.absolute().parent.is_dir():
+        raise InvalidInput(f"{output.absolute().parent}: there is no such folder", "make it, or give another --output")
     text = render_metrics(find_workspaces(root.expanduser()))
     if output is None:
         click.echo(text, nl=False)

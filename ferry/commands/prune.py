@@ -37,8 +37,14 @@ def command(
     the newest that is proven, and what is not proven and there is no proven migration of.
     """
     from flows.pruning import plan_pruning, prune, with_use  # noqa: PLC0415
+    from migration.errors import InvalidInput  # noqa: PLC0415
 
     fates = plan_pruning(root.absolute(), keep, depth=depth, selector=make_selector(family, name, tags))
+    if not fates:
+        raise InvalidInput(
+            f"{root}: no migration here that is meant",
+            "`ferry images --root` lists what there is; --depth says how far down",
+        )
     cloud_of = _cloud_of(ecs_endpoint, oss_endpoint, oss_cname=oss_cname) if delete_objects else None
     if not yes:
         _show_plan(with_use(fates), as_json=as_json, delete_objects=delete_objects)

@@ -129,7 +129,7 @@ def wrong_parameters() -> Iterator[None]:
     except ParameterTypeError as error:
         said = [line.strip(" -") for line in str(error).splitlines()[1:] if line.strip()]
         raise InvalidInput(
-            "; ".join(said) or str(error), "check these words against `ferry run --help`; nothing was exported"
+            "; ".join(said) or str(error), "check these words against --help; nothing was exported"
         ) from None
 
 
