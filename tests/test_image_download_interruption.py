@@ -22,10 +22,11 @@ from migration.errors import (
 )
 from migration.exported_object import ExportedObject, Packing
 from tests.conftest import RawMaker
-from tests.image_download_fixtures import KIB, MIB, QUICK, SIZE, Home, open_home, pack_tar, put_disk
+from tests.image_download_fixtures import KIB, MIB, QUICK, SIZE, Home, home, open_home, pack_tar, put_disk, raw
+
+__all__ = ["home", "raw"]
 
 pytestmark = pytest.mark.slow
-
 
 CHILD = """
 import json, sys
@@ -37,8 +38,6 @@ from migration.credentials import Credentials
 from migration.exported_object import ExportedObject
 from migration.workspace import open_workspace
 from pydantic import TypeAdapter
-
-__all__ = ["home", "raw"]
 
 given = json.load(sys.stdin)
 exported = TypeAdapter(ExportedObject).validate_python(given["exported"])
