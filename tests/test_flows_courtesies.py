@@ -126,6 +126,16 @@ def full_limit(status: int) -> Callable[..., AbstractContextManager[None]]:
     return refuse
 
 
+def test_client_that_asked_again_by_itself_is_not_asked_many_times(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.is_away = True
+    monkeypatch.setattr(shown_text, "PATIENCE", -1.0)  # the first try took longer than all of ours together
+    monkeypatch.setattr("flows.shown_text.time.sleep", lambda _: pytest.fail("asked again"))
+    show_text("# Report", key="migration-report", description="Report", kept="/w/report.md")
+    assert "cannot be shown" in caplog.text
+
+
 @pytest.mark.parametrize("status", [pytest.param(423, id="full"), pytest.param(422, id="limit-of-0")])
 def test_long_wait_for_a_place_says_what_to_look_at_and_can_be_stopped(
     status: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
