@@ -46,7 +46,7 @@ Each row is a small real Debian with systemd 252, booted in QEMU from its disks 
 --target` had said, and how the boot ended. A row agrees if the boot ends where the forecast says, and if each line of
 its fstab has mounted exactly the file system that was foretold, or nothing. What is said to be repaired was repaired by
 `ferry check-fstab --fix` first. The cells are in `tests/boot_matrix_cells.py`; `make boot-matrix RECORD=1` boots them
-all, and `make test` holds the check against the boots that were kept, and boots a few anew.
+all, and `make test` holds the check against the boots that were kept, and boots one anew.
 
 On its own bus a link by a slot (`/dev/disk/by-path`) is foretold as unknown, so it is booted on the others only.
 """
