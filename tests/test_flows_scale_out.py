@@ -142,33 +142,6 @@ def test_two_workers_never_write_one_workspace_though_the_first_was_given_up(
     site.stop("other")
 
 
-def test_server_that_is_away_for_longer_than_a_run_asks_is_no_loss(
-    site: Site, cloud: EmulatedCloud, small_disk: Disk, tmp_path: Path
-) -> None:
-    cloud.variants = Variants(bytes_per_second=20_000)
-    site.start_worker("forsaken")
-    run = start(site, cloud, 0, tmp_path / "w")
-    wait_until(lambda: downloads(cloud) == 1, "no download")
-    process = owner(tmp_path / "w")
-    site.stop("server")
-    cloud.variants = Variants()
-    # It asks again for 2 + 4 + … + 128 s, give or take; see PREFECT_CLIENT_MAX_RETRIES in deployments/prefect.yaml.
-    wait_until(lambda: process not in site.processes_of("forsaken"), "the run's process is there still", seconds=900)
-
-    site.start_server()
-    site.stop("forsaken")
-    site.start_worker("next")
-    if site.states([run])[run] not in ENDED:
-        wait_until(
-            lambda: run in site.server.run("ferry", "resume", "--silence", "60").stdout, "not noticed", seconds=200
-        )
-    assert site.server.run("ferry", "resume", run, "--silence", "60").returncode == 0
-    wait_for(site, [run], "Completed")
-    assert cloud.count("ExportImage") == 1
-    assert sha256(tmp_path / "w" / "disks" / "system.raw") == sha256(small_disk.path)
-    site.stop("next")
-
-
 @pytest.mark.parametrize("count", [6, 20])
 def test_all_are_done_once_though_worker_server_and_database_died_in_between(
     site: Site, cloud: EmulatedCloud, small_disk: Disk, tmp_path: Path, count: int
