@@ -39,14 +39,12 @@ class TransferWords:
 
     def settings(self, *, part_size: int) -> DownloadSettings:
         """Return what this means to a download; `part_size` in bytes. Disks that are given it share its limit."""
-        from image_download.bandwidth import Bandwidth  # noqa: PLC0415
-        from image_download.bandwidth_windows import make_plan  # noqa: PLC0415
+        from image_download.bandwidth_windows import make_bandwidth  # noqa: PLC0415
         from image_download.settings import DownloadSettings  # noqa: PLC0415
 
-        plan = make_plan(self.bandwidth_windows, otherwise=self.bandwidth_limit, zone=self.bandwidth_timezone)
         return DownloadSettings(
             connections=self.connections, part_size=part_size,
-            bandwidth=Bandwidth(plan=plan.rate_now) if self.bandwidth_windows else Bandwidth(self.bandwidth_limit),
+            bandwidth=make_bandwidth(self.bandwidth_windows, self.bandwidth_limit, self.bandwidth_timezone),
             oss_traffic_limit=self.oss_traffic_limit, restore_archived=self.restore_archived,
             keep_objects=self.keep_objects, accept_other_size=self.accept_other_size,
         )  # fmt: skip

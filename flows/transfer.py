@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from flows.fleet_run import current_fleet
 from flows.parameters import GroupOfSettings
 from image_download.bandwidth import SMALLEST_LIMIT, Bandwidth
-from image_download.bandwidth_windows import make_plan
+from image_download.bandwidth_windows import make_bandwidth, make_plan
 from image_download.settings import MIB, TRAFFIC_LIMITS, DownloadSettings
 from migration.errors import InvalidInput
 
@@ -63,10 +63,7 @@ class Transfer(GroupOfSettings):
     def bandwidth(self) -> Bandwidth:
         """Return a new limit; whoever is given it shares it."""
         limit = None if self.bandwidth_limit_mib is None else int(self.bandwidth_limit_mib * MIB)
-        if not self.bandwidth_windows:
-            return Bandwidth(limit)
-        plan = make_plan(self.bandwidth_windows, otherwise=limit, zone=self.bandwidth_timezone)
-        return Bandwidth(plan=plan.rate_now)
+        return make_bandwidth(self.bandwidth_windows, limit, self.bandwidth_timezone)
 
     def settings(self) -> DownloadSettings:
         """Return what this means to the download. Disks that are to share the bandwidth limit share the result.

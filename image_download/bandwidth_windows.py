@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
-from image_download.bandwidth import KIB, SMALLEST_LIMIT
+from image_download.bandwidth import KIB, SMALLEST_LIMIT, Bandwidth
 from image_download.settings import MIB
 from migration.errors import InvalidInput
 
@@ -65,6 +65,12 @@ class BandwidthPlan:
 def make_plan(windows: Sequence[str], *, otherwise: int | None, zone: str = "") -> BandwidthPlan:
     """Return the plan that `windows` write down; `zone` as Asia/Shanghai. Raises `InvalidInput`."""
     return BandwidthPlan(windows=tuple(parse_window(one) for one in windows), otherwise=otherwise, zone=find_zone(zone))
+
+
+def make_bandwidth(windows: Sequence[str], limit: int | None, zone: str = "") -> Bandwidth:
+    """Return a new limit, which follows the windows where there are any. Raises `InvalidInput`."""
+    plan = make_plan(windows, otherwise=limit, zone=zone)
+    return Bandwidth(plan=plan.rate_now) if windows else Bandwidth(limit)
 
 
 def find_zone(name: str) -> tzinfo | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from migration.acceleration import BOOT_SECTOR, PROGRAM, PROVEN, proof_argv
+from migration.acceleration import BOOT_SECTOR, PROGRAM, PROOF_TIMEOUT, PROVEN, proof_argv
 from private_cloud.firmware import OVMF
 from private_cloud.machine import Firmware, controller_words, disk_device
 from private_cloud.shell import Assignments, header
@@ -17,7 +17,7 @@ kvm_works() {{
   folder=$(mktemp -d) || return 1
   {{ printf '{program}'; head -c {gap} /dev/zero; printf '{signature}'; }} > "$folder/sector"
   status=0
-  (cd "$folder" && exec timeout -k 1 5 {argv}) < /dev/null > /dev/null 2>&1 || status=$?
+  (cd "$folder" && exec timeout -k 1 {seconds:g} {argv}) < /dev/null > /dev/null 2>&1 || status=$?
   rm -rf -- "$folder"
   [ "$status" -eq {proven} ]
 }}
@@ -110,6 +110,7 @@ def _probe() -> str:
         gap=len(BOOT_SECTOR) - len(PROGRAM) - 2,
         signature=_octal(BOOT_SECTOR[-2:]),
         argv=shlex.join(proof_argv(Path("sector"), "kvm")),
+        seconds=PROOF_TIMEOUT,
         proven=PROVEN,
     )
 
